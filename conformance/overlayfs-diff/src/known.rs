@@ -1,0 +1,75 @@
+//! What is left out of the comparison, each with the rule of docs/SEMANTICS.md that says why. This table is the
+//! only place where a difference is let pass.
+
+use rustix::fs::FileType;
+
+/// Something a comparison could look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    /// `st_nlink`.
+    Nlink,
+    /// `st_ino` and `d_ino` as numbers. (That two paths are one file is compared.)
+    InodeNumber,
+    /// `st_size` and `st_blocks` of a directory, `st_blocks` of a file.
+    Blocks,
+    /// Access and change times.
+    OtherTimes,
+    /// Modification times of this run, to the nanosecond.
+    PreciseNow,
+}
+
+struct Known {
+    fact: Fact,
+    /// Directories only, or everything.
+    directories_only: bool,
+    #[allow(dead_code, reason = "for the reader")]
+    rule: &'static str,
+    #[allow(dead_code, reason = "for the reader")]
+    why: &'static str,
+}
+
+const KNOWN: &[Known] = &[
+    Known {
+        fact: Fact::Nlink,
+        directories_only: true,
+        rule: "SEMANTICS.md directory-nlink",
+        why: "a merged directory has 1 in the kernel's overlayfs; counting would cost a listing",
+    },
+    Known {
+        fact: Fact::InodeNumber,
+        directories_only: false,
+        rule: "SEMANTICS.md inode-numbers",
+        why: "two file systems number as they like; stability has tests of its own",
+    },
+    Known {
+        fact: Fact::Blocks,
+        directories_only: false,
+        rule: "SEMANTICS.md blocks",
+        why: "depends on how a copy-up writes: holes, metadata-only copies",
+    },
+    Known {
+        fact: Fact::OtherTimes,
+        directories_only: false,
+        rule: "SEMANTICS.md times",
+        why: "atime follows the mount options of the backing file system; ctime cannot be set",
+    },
+    Known {
+        fact: Fact::PreciseNow,
+        directories_only: false,
+        rule: "SEMANTICS.md times",
+        why: "the two sides act one after the other",
+    },
+];
+
+/// Whether a fact about a file of this type is compared.
+pub fn compared(fact: Fact, kind: FileType) -> bool {
+    !KNOWN
+        .iter()
+        .any(|known| known.fact == fact && (!known.directories_only || kind == FileType::Directory))
+}
+
+/// Whether an extended attribute is compared: all but a file system's private ones, which the kernel's overlayfs
+/// hides itself, and labels of a security module.
+pub fn compared_xattr(name: &[u8]) -> bool {
+    !name.starts_with(b"trusted.overlay.") && name != b"security.selinux"
+}

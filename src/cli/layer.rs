@@ -1,0 +1,35 @@
+//! `plyfs layer …`: what was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Work on layers as directories and as tar archives.
+#[derive(Debug, Clone, Args)]
+pub struct LayerArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: LayerCommand,
+}
+
+/// The verbs of `plyfs layer`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum LayerCommand {
+    /// Write an upper directory as an OCI layer (an uncompressed tar) and print its diff ID
+    Pack(LayerPackArgs),
+}
+
+/// The arguments of `plyfs layer pack`.
+#[derive(Debug, Clone, Args)]
+pub struct LayerPackArgs {
+    /// The writable layer of the union
+    #[arg(long, value_name = "DIR")]
+    pub upper: PathBuf,
+    /// A read-only layer below it; give it several times, the top layer first. Needed for renamed
+    /// directories and metadata-only copies, whose content lies there
+    #[arg(long = "lower", value_name = "DIR")]
+    pub lowers: Vec<PathBuf>,
+    /// Where to write the tar; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}

@@ -1,0 +1,91 @@
+//! A FUSE session: attaching to the kernel, and serving until the mount is gone.
+//!
+//! How a mount is made is in [`attach`], the way through the set-user-id program in [`fusermount`]; this
+//! file hands the resulting device to the crate fuser.
+
+mod attach;
+pub mod fusermount;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use crate::sys::mount::MountFlags;
+
+use super::Service;
+
+/// Who may use the mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Everyone where we may say so (mounting by ourselves), the mounting user otherwise.
+    #[default]
+    Default,
+    /// Everyone (`allow_other`).
+    All,
+    /// The mounting user and root (`allow_root`).
+    RootAndOwner,
+}
+
+/// What the mount is to look like: plain data.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// The source that mountinfo shows.
+    pub source: OsString,
+    /// The file system type that mountinfo shows is `fuse.` and this.
+    pub subtype: OsString,
+    /// Who may use the mount.
+    pub access: Access,
+    /// Flags of mount(2).
+    pub flags: MountFlags,
+    /// SELinux labels, as `context="LABEL"`.
+    pub labels: Vec<OsString>,
+    /// How many threads read requests; `None` for the default, one.
+    pub threads: Option<usize>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        SessionOptions {
+            source: OsString::from("plyfs"),
+            subtype: OsString::from("plyfs"),
+            access: Access::Default,
+            flags: MountFlags::empty(),
+            labels: Vec::new(),
+            threads: None,
+        }
+    }
+}
+
+/// A mounted union whose kernel side waits to be served.
+#[derive(Debug)]
+pub struct Session(fuser::Session<Service>);
+
+impl Session {
+    /// Mounts `service` at `mountpoint` and agrees with the kernel on the protocol. Requests are answered
+    /// once [`Session::run`] is called, and wait until then.
+    ///
+    /// # Errors
+    /// The mount or the agreement failed; nothing stays mounted.
+    pub fn mount(service: Service, mountpoint: &Path, options: &SessionOptions) -> io::Result<Session> {
+        let attached = attach::attach(mountpoint, options)?;
+        let mut config = fuser::Config::default();
+        config.n_threads = Some(options.threads.unwrap_or(1));
+        let acl = match attached.access {
+            Access::All => fuser::SessionACL::All,
+            Access::RootAndOwner => fuser::SessionACL::RootAndOwner,
+            Access::Default => fuser::SessionACL::Owner,
+        };
+        fuser::Session::from_fd(service, attached.device, acl, config).map(Session).map_err(|e| {
+            attach::detach(mountpoint);
+            io::Error::new(e.kind(), format!("the kernel and plyfs do not agree on the FUSE protocol: {e}"))
+        })
+    }
+
+    /// Serves requests until the file system is unmounted everywhere and no file of it is open.
+    ///
+    /// # Errors
+    /// The session ended otherwise; the mount, if it is still there, is dead.
+    pub fn run(self) -> io::Result<()> {
+        self.0.run()
+    }
+}

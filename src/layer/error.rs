@@ -1,0 +1,53 @@
+//! How reading or packing a layer fails.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::format::FormatError;
+use crate::sys::Errno;
+
+/// A failure, with the path in the layer it happened at.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// A system call failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// Why it failed.
+        source: Errno,
+    },
+    /// A file bears a mark that cannot be understood.
+    #[error("{}: {source}", path.display())]
+    Mark {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the mark.
+        source: FormatError,
+    },
+    /// A file says that its data lies in a lower layer, and no lower layer has it.
+    #[error("{}: its data should be in a lower layer and is not; were all lower layers given?", path.display())]
+    DataMissing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file became shorter, or another file, while it was read.
+    #[error("{} changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The tar could not be written.
+    #[error("cannot write the layer: {0}")]
+    Write(#[source] io::Error),
+    /// The output file could not be made or published.
+    #[error("cannot write {}: {source}", path.display())]
+    Output {
+        /// The output file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}

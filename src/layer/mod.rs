@@ -1,0 +1,15 @@
+//! Layers as directories and as tar streams: what an upper changes, and the OCI layer made of it.
+//!
+//! Layers are read through directory descriptors, one component at a time, no link followed. Nothing here
+//! mounts anything or knows of images.
+
+pub mod diff;
+pub mod error;
+pub mod node;
+pub mod pack;
+pub mod source;
+
+mod lowers;
+mod merged;
+
+pub use error::LayerError;

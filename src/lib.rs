@@ -1,0 +1,7 @@
+//! plyfs: a FUSE union file system for containers, and the companion image tool.
+//!
+//! ARCHITECTURE.md shows how the modules fit together and who may import whom.
+
+pub mod format;
+pub mod overlay;
+pub mod sys;

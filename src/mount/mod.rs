@@ -1,0 +1,19 @@
+//! Mounting: options, the daemon, the mount helper, unmounting.
+//!
+//! Knows processes, signals and mount tables; what a union does is the engine's, and how the kernel is
+//! answered the adapter's affair.
+
+pub mod daemon;
+pub mod helper;
+pub mod logging;
+mod mountinfo;
+pub mod options;
+pub mod remount;
+pub mod serve;
+pub mod unmount;
+mod watch;
+
+pub use daemon::Outcome;
+pub use options::Options;
+pub use serve::{Attachment, MountError, mount};
+pub use unmount::{Lazy, UnmountError, unmount};

@@ -1,0 +1,3 @@
+//! The OCI image format as pure values. Nothing here does I/O.
+
+pub mod digest;

@@ -1,0 +1,78 @@
+//! How the file behind an inode is reached: through its parent's descriptor and name, or through its own.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::sys::fs::{self, AtFlags, Mode, OFlags, Stat, Timestamps};
+use crate::sys::xattr::Target;
+use crate::sys::{self};
+
+/// A reachable real file of any type; links are never followed.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// The name below an open directory.
+    At(Arc<OwnedFd>, Arc<OsStr>),
+    /// The file itself, opened `O_PATH` or better.
+    Fd(Arc<OwnedFd>),
+}
+
+impl Access {
+    /// Where its extended attributes are.
+    pub fn xattrs(&self) -> Target<'_> {
+        match self {
+            Access::At(dir, name) => Target::At(dir.as_fd(), name),
+            Access::Fd(fd) => Target::Fd(fd.as_fd()),
+        }
+    }
+
+    /// Its real attributes.
+    pub fn stat(&self) -> sys::Result<Stat> {
+        match self {
+            Access::At(dir, name) => fs::lstatat(dir, name),
+            Access::Fd(fd) => fs::fstat(fd),
+        }
+    }
+
+    /// Opens it; a FIFO never blocks.
+    pub fn open(&self, flags: OFlags) -> sys::Result<OwnedFd> {
+        match self {
+            Access::At(dir, name) => super::real_dir::open_file_below(dir, name, flags),
+            Access::Fd(fd) if flags.contains(OFlags::PATH) => fs::dup(fd),
+            Access::Fd(fd) => fs::reopen(fd.as_fd(), flags | OFlags::NONBLOCK),
+        }
+    }
+
+    /// Sets its permission bits.
+    pub fn chmod(&self, mode: Mode) -> sys::Result<()> {
+        match self {
+            Access::At(dir, name) => fs::lchmodat(dir.as_fd(), name, mode),
+            Access::Fd(fd) => fs::chmod_fd(fd.as_fd(), mode),
+        }
+    }
+
+    /// Sets its owner and group; `None` leaves one alone.
+    pub fn chown(&self, uid: Option<u32>, gid: Option<u32>) -> sys::Result<()> {
+        match self {
+            Access::At(dir, name) => fs::lchownat(dir.as_fd(), name, uid, gid),
+            Access::Fd(fd) => fs::chown_fd(fd.as_fd(), uid, gid),
+        }
+    }
+
+    /// Sets its times.
+    pub fn utimens(&self, times: &Timestamps) -> sys::Result<()> {
+        match self {
+            Access::At(dir, name) => fs::utimensat(dir, &**name, times, AtFlags::SYMLINK_NOFOLLOW),
+            Access::Fd(fd) => fs::utimens_fd(fd.as_fd(), times),
+        }
+    }
+
+    /// The target of a symbolic link.
+    pub fn readlink(&self) -> sys::Result<Vec<u8>> {
+        let target = match self {
+            Access::At(dir, name) => fs::readlinkat(dir, &**name, Vec::new())?,
+            Access::Fd(fd) => fs::readlinkat(fd, "", Vec::new())?,
+        };
+        Ok(target.into_bytes())
+    }
+}

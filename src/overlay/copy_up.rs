@@ -1,0 +1,514 @@
+//! Copy-up: a file of a lower gets its own copy in the upper before it changes.
+//!
+//! The copy is prepared in the work directory and published by one link or rename, so that a failure leaves the
+//! lower file visible and nothing behind. Parents go first. Only the inode itself is locked.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::format::names::{Mark, is_private};
+use crate::format::origin::Origin;
+use crate::format::override_stat::{OverrideStat, OverrideType};
+use crate::format::redirect::Redirect;
+use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use crate::sys::xattr::{Target, getxattr, listxattr, removexattr, setxattr};
+use crate::sys::{Errno, handle};
+
+use super::access::Access;
+use super::attr::{Kind, RealStat, Time};
+use super::data;
+use super::dir_index::Place;
+use super::error::{Error, Result};
+use super::inode::{Inode, NOT_METACOPY, Source};
+use super::marks;
+use super::real_dir::{LayerNo, RealDir, UPPER};
+use super::union::Overlay;
+
+/// How much of a regular file is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// All of it.
+    Data,
+    /// All but the data if `metacopy=on`.
+    AttributesSuffice,
+    /// None: the caller is about to cut the file to nothing.
+    Truncated,
+}
+
+/// One copy-up under way.
+struct CopyUp<'a> {
+    overlay: &'a Overlay,
+    inode: &'a Arc<Inode>,
+    source: Access,
+    real: RealStat,
+    layer: LayerNo,
+    origin: Option<Origin>,
+    content: Content,
+}
+
+/// A copy that is complete but not yet visible.
+enum Prepared {
+    /// An unnamed regular file.
+    Unnamed(OwnedFd),
+    /// Something with a name in the work directory.
+    Named(OsString),
+}
+
+impl Overlay {
+    /// Makes sure that the file lies in the upper, with as much of its content as asked for.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] without an upper; ENOSPC, EIO and other failures leave everything as it was.
+    pub(super) fn copy_up(&self, inode: &Arc<Inode>, content: Content) -> Result<()> {
+        self.upper()?;
+        loop {
+            if inode.is_upper() {
+                return self.complete_data(inode, content);
+            }
+            if !inode.is_unlinked() {
+                self.copy_up_parents(inode)?;
+            }
+            let _ops = inode.ops.lock();
+            if inode.is_upper() {
+                continue;
+            }
+            if inode.is_unlinked() {
+                return CopyUp::new(self, inode, content)?.keep_unnamed();
+            }
+            let Some((parent, name)) = inode.location() else { return Err(Error::NotFound) };
+            if !parent.is_upper() {
+                continue;
+            }
+            let copy = CopyUp::new(self, inode, content)?;
+            return copy.run(&parent, &name);
+        }
+    }
+
+    /// Copies up the directories above, from the top down.
+    pub(super) fn copy_up_parents(&self, inode: &Arc<Inode>) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut next = inode.location();
+        while let Some((parent, _)) = next {
+            if parent.is_upper() {
+                break;
+            }
+            next = parent.location();
+            missing.push(parent);
+        }
+        for parent in missing.iter().rev() {
+            if parent.is_unlinked() {
+                return Err(Error::NotFound);
+            }
+            self.copy_up(parent, Content::Data)?;
+        }
+        Ok(())
+    }
+
+    /// The part of a directory in the upper, made where it was missing.
+    pub(super) fn upper_dir(&self, inode: &Arc<Inode>) -> Result<Arc<RealDir>> {
+        if inode.is_unlinked() {
+            return Err(Error::NotFound);
+        }
+        self.copy_up(inode, Content::Data)?;
+        inode.source_in(UPPER).ok_or(Error::NotFound)
+    }
+
+    /// Brings the data to a metadata copy, in place: until its mark is gone the lower's data counts.
+    fn complete_data(&self, inode: &Arc<Inode>, content: Content) -> Result<()> {
+        if inode.kind != Kind::File || content == Content::AttributesSuffice || inode.knows(NOT_METACOPY) {
+            return Ok(());
+        }
+        let _ops = inode.ops.lock();
+        let access = self.access(inode)?;
+        let Some((dir, name)) = self.data_place(inode, &access)? else { return Ok(()) };
+        let upper = access.open(OFlags::RDWR)?;
+        let before = fs::fstat(&upper)?;
+        if content == Content::Data {
+            let lower = Access::At(self.dirs.fd(&dir)?, name).open(OFlags::RDONLY)?;
+            data::copy(&lower, &upper, before.st_size as u64)?;
+            fs::futimens(&upper, &timestamps(&RealStat { st: before, over: None }.times()))?;
+            self.sync(&upper)?;
+        }
+        for mark in [Mark::Metacopy, Mark::Redirect] {
+            let Some(mark) = self.mark_name(mark) else { continue };
+            match removexattr(Target::Fd(upper.as_fd()), mark) {
+                Ok(()) | Err(Errno::NODATA) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        inode.learn(NOT_METACOPY);
+        inode.with_file_mut(|file| file.data = None);
+        self.files.close(inode);
+        Ok(())
+    }
+
+    /// Flushes a new file to disk unless the mount is volatile.
+    fn sync(&self, fd: &OwnedFd) -> Result<()> {
+        if !self.config.volatile {
+            fs::fsync(fd)?;
+        }
+        Ok(())
+    }
+
+    /// The origin mark for a lower file; `None` where its file system has no handles.
+    pub(super) fn origin_of(&self, access: &Access, layer: LayerNo) -> Option<Origin> {
+        let handle = match access {
+            Access::At(dir, name) => handle::name_to_handle_at(dir.as_fd(), name),
+            Access::Fd(fd) => handle::name_to_handle_at(fd.as_fd(), OsStr::new("")),
+        };
+        let handle = handle.ok()?;
+        let uuid = self.stack.layer(layer)?.uuid.unwrap_or_default();
+        Some(Origin { kind: u8::try_from(handle.kind).ok()?, uuid, handle: handle.bytes })
+    }
+
+    /// Runs `publish`, which adds an entry to a directory of the upper, without the directory's times telling of it.
+    fn keeping_times(&self, dir: &OwnedFd, publish: impl FnOnce() -> Result<()>) -> Result<()> {
+        let before = Access::Fd(Arc::new(fs::dup(dir)?));
+        let st = before.stat()?;
+        publish()?;
+        before.utimens(&timestamps(&RealStat { st, over: None }.times()))?;
+        Ok(())
+    }
+
+    /// Marks a directory of the upper as holding entries whose numbers come from a lower.
+    pub(super) fn mark_impure(&self, parent: &Inode) -> Result<()> {
+        if parent.with_dir(|dir| dir.impure)? {
+            return Ok(());
+        }
+        if let (Some(name), Some(dir)) = (self.mark_name(Mark::Impure), parent.source_in(UPPER)) {
+            let fd = self.dirs.fd(&dir)?;
+            setxattr(Target::Fd(fd.as_fd()), name, b"y", 0)?;
+        }
+        parent.with_dir_mut(|dir| dir.impure = true)
+    }
+}
+
+impl<'a> CopyUp<'a> {
+    fn new(overlay: &'a Overlay, inode: &'a Arc<Inode>, content: Content) -> Result<CopyUp<'a>> {
+        let layer = inode.state.read().layer;
+        let source = overlay.access(inode)?;
+        let real = overlay.real_stat(&source, layer, Some(inode.kind))?;
+        let origin = overlay.origin_of(&source, layer);
+        Ok(CopyUp { overlay, inode, source, real, layer, origin, content })
+    }
+
+    /// Prepares, publishes, and lets the inode know.
+    fn run(self, parent: &Arc<Inode>, name: &Arc<OsStr>) -> Result<()> {
+        let dir = parent.source_in(UPPER).ok_or(Error::NotFound)?;
+        let fd = self.overlay.dirs.fd(&dir)?;
+        self.overlay.mark_impure(parent)?;
+        if self.inode.is_dir() {
+            // Made while the lower is alone, the index keeps the positions of a listing that is under way.
+            self.overlay.index_of(self.inode)?;
+        }
+        let prepared = self.prepare()?;
+        let index_name = self.index_name();
+        let _entries = parent.entries.lock();
+        let published = self.overlay.keeping_times(&fd, || {
+            if let (Some(index_name), Prepared::Unnamed(file)) = (&index_name, &prepared) {
+                self.overlay.publish_in_index(file, index_name, self.links())?;
+            }
+            self.publish(&prepared, &fd, name)
+        });
+        if let Err(e) = published {
+            self.discard(&prepared, index_name.as_deref());
+            return Err(e);
+        }
+        self.became_upper(parent, &dir, name, index_name);
+        Ok(())
+    }
+
+    /// A file without a name any more: its copy gets none either.
+    fn keep_unnamed(self) -> Result<()> {
+        if self.inode.kind != Kind::File {
+            return Err(Error::NotFound);
+        }
+        let Prepared::Unnamed(fd) = self.prepare_file()? else { return Err(Error::Unsupported) };
+        self.overlay.files.close(self.inode);
+        let mut state = self.inode.state.write();
+        state.layer = UPPER;
+        let file = state.file.get_or_insert_with(Box::default);
+        file.pinned = Some(Arc::new(fd));
+        file.data = None;
+        self.inode.learn(NOT_METACOPY);
+        Ok(())
+    }
+
+    /// Whether only attributes are copied.
+    fn is_metacopy(&self) -> bool {
+        self.inode.kind == Kind::File
+            && self.content == Content::AttributesSuffice
+            && self.overlay.config.metacopy
+            && !self.inode.is_unlinked()
+            && self.real.over.is_none()
+    }
+
+    /// Whether the file has other names in the lower that are to stay the same file.
+    fn index_name(&self) -> Option<Arc<OsStr>> {
+        let linked = self.inode.kind == Kind::File && self.links() > 1;
+        let origin = self.origin.as_ref().filter(|_| linked && self.overlay.config.index)?;
+        Some(origin.index_name().into())
+    }
+
+    /// The links of the lower file that are still visible.
+    fn links(&self) -> u32 {
+        let lost = self.overlay.lost_links.get(&self.inode.ino).map_or(0, |n| *n);
+        (self.real.st.st_nlink as u32).saturating_sub(lost)
+    }
+
+    fn prepare(&self) -> Result<Prepared> {
+        match self.inode.kind {
+            Kind::File => self.prepare_file(),
+            _ => self.prepare_named(),
+        }
+    }
+
+    fn prepare_file(&self) -> Result<Prepared> {
+        let work = &self.overlay.upper()?.work;
+        let mode = Mode::from_raw_mode(0o600);
+        let (file, prepared) = match work.unnamed_file(mode) {
+            Ok(file) => (file, None),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let name = work.fresh_name();
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+                (fs::openat(&*work.dir, &*name, flags, mode)?, Some(name))
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let filled = self.fill_file(&file);
+        match (filled, prepared) {
+            (Ok(()), None) => Ok(Prepared::Unnamed(file)),
+            (Ok(()), Some(name)) => Ok(Prepared::Named(name)),
+            (Err(e), name) => {
+                name.inspect(|name| work.discard(name));
+                Err(e)
+            }
+        }
+    }
+
+    fn fill_file(&self, file: &OwnedFd) -> Result<()> {
+        let size = self.real.st.st_size as u64;
+        if self.is_metacopy() {
+            fs::ftruncate(file, size)?;
+            self.mark_metacopy(file)?;
+        } else if self.content != Content::Truncated {
+            let lower = self.overlay.open_lower_data(self.inode, &self.source)?;
+            data::copy(&lower, file, size)?;
+        }
+        self.copy_attributes(file.as_fd())?;
+        if self.is_metacopy() { Ok(()) } else { self.overlay.sync(file) }
+    }
+
+    /// Marks a copy without data, with the way to the data from the lowers' root.
+    fn mark_metacopy(&self, file: &OwnedFd) -> Result<()> {
+        let (Some(metacopy), Some(redirect)) =
+            (self.overlay.mark_name(Mark::Metacopy), self.overlay.mark_name(Mark::Redirect))
+        else {
+            return Err(Error::Unsupported);
+        };
+        let path = self.overlay.lower_path(self.inode, self.layer)?;
+        let target = Target::Fd(file.as_fd());
+        setxattr(target, redirect, &Redirect::Absolute(path).encode(), 0)?;
+        Ok(setxattr(target, metacopy, b"", 0)?)
+    }
+
+    fn prepare_named(&self) -> Result<Prepared> {
+        let work = &self.overlay.upper()?.work;
+        let name = work.fresh_name();
+        let made = self.make_named(&work.dir, &name).and_then(|()| {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = fs::openat(&*work.dir, &*name, flags, Mode::empty())?;
+            self.copy_attributes(fd.as_fd())
+        });
+        match made {
+            Ok(()) => Ok(Prepared::Named(name)),
+            Err(Error::System(Errno::EXIST)) => Err(Error::System(Errno::EXIST)),
+            Err(e) => {
+                work.discard(&name);
+                Err(e)
+            }
+        }
+    }
+
+    fn make_named(&self, work: &OwnedFd, name: &OsStr) -> Result<()> {
+        let mode = Mode::from_raw_mode(0o600);
+        match self.inode.kind {
+            Kind::Directory => fs::mkdirat(work, name, Mode::from_raw_mode(0o700))?,
+            Kind::Symlink if self.real.over.is_none() => {
+                let target = self.source.readlink()?;
+                fs::symlinkat(std::ffi::CString::new(target).map_err(|_| Error::DamagedLayer)?, work, name)?;
+            }
+            _ => {
+                // The file type on disk: with recorded types a regular file stands for all others.
+                let file_type = FileType::from_raw_mode(self.real.st.st_mode);
+                fs::mknodat(work, name, file_type, mode, self.real.st.st_rdev)?;
+                if file_type == FileType::RegularFile && self.real.st.st_size > 0 {
+                    let lower = self.source.open(OFlags::RDONLY)?;
+                    let upper = fs::openat(work, name, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+                    data::copy(&lower, &upper, self.real.st.st_size as u64)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Owner, mode, attributes and times, in the order in which none of them undoes another.
+    fn copy_attributes(&self, fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+        let copy = Access::Fd(Arc::new(fs::dup(fd)?));
+        self.overlay.store_owner(&copy, &self.real, self.layer, self.inode.kind)?;
+        self.overlay.copy_xattrs(self.source.xattrs(), copy.xattrs())?;
+        if let (Some(name), Some(origin)) = (self.overlay.mark_name(Mark::Origin), &self.origin) {
+            let linked = self.inode.kind != Kind::Directory && self.links() > 1 && !self.overlay.config.index;
+            // Without an index the other names stay the lower file: the copy is another one and says so.
+            if !linked {
+                setxattr(copy.xattrs(), name, &origin.encode(), 0).or_else(ignore_unsupported)?;
+            }
+        }
+        copy.utimens(&timestamps(&self.real.times()))?;
+        Ok(())
+    }
+
+    fn publish(&self, prepared: &Prepared, dir: &OwnedFd, name: &OsStr) -> Result<()> {
+        match prepared {
+            Prepared::Unnamed(file) => Ok(fs::link_fd(file.as_fd(), dir.as_fd(), name)?),
+            Prepared::Named(temporary) => {
+                let work = &self.overlay.upper()?.work;
+                Ok(fs::renameat_with(&*work.dir, &**temporary, dir, name, RenameFlags::NOREPLACE)?)
+            }
+        }
+    }
+
+    /// Removes what was prepared and could not be published.
+    fn discard(&self, prepared: &Prepared, index_name: Option<&OsStr>) {
+        if let (Prepared::Named(name), Ok(upper)) = (prepared, self.overlay.upper()) {
+            upper.work.discard(name);
+        }
+        if let (Some(name), Some(index)) = (index_name, self.overlay.index_dir())
+            && let Err(e) = fs::unlinkat(&*index, name, AtFlags::empty())
+        {
+            log::debug!("index entry not removed: {e}");
+        }
+    }
+
+    /// From now on the inode is the copy.
+    fn became_upper(&self, parent: &Inode, dir: &Arc<RealDir>, name: &Arc<OsStr>, index_name: Option<Arc<OsStr>>) {
+        if self.inode.kind == Kind::File {
+            if self.is_metacopy() {
+                self.inode.unlearn(NOT_METACOPY);
+            } else {
+                self.inode.learn(NOT_METACOPY);
+            }
+            self.overlay.files.close(self.inode);
+        }
+        let mut state = self.inode.state.write();
+        state.layer = UPPER;
+        if let Some(own) = &mut state.dir {
+            let source = Source { dir: RealDir::child(dir, name.clone()), file_whiteouts: false };
+            own.sources.insert(0, source);
+            own.default_acl = None;
+        }
+        if let Some(file) = &mut state.file {
+            file.data = None;
+        }
+        if let Some(index_name) = index_name {
+            let links = self.links();
+            let file = state.file.get_or_insert_with(Box::default);
+            file.index_name = Some(index_name);
+            file.nlink = Some(links);
+            self.overlay.lost_links.remove(&self.inode.ino);
+        }
+        drop(state);
+        let index = parent.with_dir(|d| d.index.clone()).ok().flatten();
+        if let Some(index) = index
+            && let Some(entry) = index.lock().get_mut(name)
+        {
+            entry.place = match &entry.place {
+                Place::Dirs(layers) => Place::Dirs([UPPER].into_iter().chain(layers.iter().copied()).collect()),
+                _ => Place::File(UPPER),
+            };
+            entry.below = true;
+        }
+    }
+}
+
+impl Overlay {
+    /// Gives a file of the upper the owner and mode that `real` has in `layer`.
+    fn store_owner(&self, copy: &Access, real: &RealStat, layer: LayerNo, kind: Kind) -> Result<()> {
+        let (uid, gid) = real.owner();
+        let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
+        let (uid, gid) =
+            if premapped { (self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?) } else { (Some(uid), Some(gid)) };
+        if self.config.record_owner {
+            let file_type = recorded_type(kind, real);
+            let over = OverrideStat { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), mode: real.perm(), file_type };
+            marks::write_override(copy.xattrs(), &over)?;
+            return self.store_plain_mode(copy, kind);
+        }
+        match copy.chown(uid, gid) {
+            Ok(()) => {}
+            Err(Errno::PERM) if self.ids.squashes() => {}
+            Err(e) => return Err(e.into()),
+        }
+        if kind != Kind::Symlink {
+            copy.chmod(Mode::from_raw_mode(real.perm()))?;
+        }
+        Ok(())
+    }
+
+    /// The mode on disk of a file whose real one is recorded in an attribute.
+    pub(super) fn store_plain_mode(&self, file: &Access, kind: Kind) -> Result<()> {
+        match kind {
+            Kind::Symlink => Ok(()),
+            Kind::Directory => Ok(file.chmod(Mode::from_raw_mode(0o755))?),
+            _ => Ok(file.chmod(Mode::from_raw_mode(0o755))?),
+        }
+    }
+
+    /// Copies all attributes but the union's own; what the upper cannot hold or we may not set is left out.
+    fn copy_xattrs(&self, from: Target<'_>, to: Target<'_>) -> Result<()> {
+        for name in listxattr(from)? {
+            if is_private(&name) {
+                continue;
+            }
+            let value = match getxattr(from, &name) {
+                Ok(value) => value,
+                Err(Errno::NODATA | Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => continue,
+                Err(e) => return Err(e.into()),
+            };
+            setxattr(to, &name, &value, 0).or_else(ignore_unsupported)?;
+        }
+        Ok(())
+    }
+}
+
+/// A failure that means "not here" is none.
+fn ignore_unsupported(errno: Errno) -> std::result::Result<(), Errno> {
+    match errno {
+        Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL => Ok(()),
+        other => Err(other),
+    }
+}
+
+/// The type to record for a copy.
+fn recorded_type(kind: Kind, real: &RealStat) -> Option<OverrideType> {
+    let (major, minor) = (fs::major(real.st.st_rdev), fs::minor(real.st.st_rdev));
+    Some(match kind {
+        _ if real.over.as_ref().is_some_and(|o| o.file_type.is_some()) => {
+            return real.over.as_ref().and_then(|o| o.file_type.clone());
+        }
+        Kind::File => OverrideType::File,
+        Kind::Directory => OverrideType::Dir,
+        Kind::Symlink => OverrideType::Symlink,
+        Kind::Fifo => OverrideType::Pipe,
+        Kind::Socket => OverrideType::Socket,
+        Kind::Char => OverrideType::Char(major, minor),
+        Kind::Block => OverrideType::Block(major, minor),
+    })
+}
+
+/// Access and modification times for the kernel.
+pub(super) fn timestamps(times: &[Time; 3]) -> Timestamps {
+    let spec = |time: &Time| Timespec { tv_sec: time.secs, tv_nsec: time.nanos.into() };
+    Timestamps { last_access: spec(&times[0]), last_modification: spec(&times[1]) }
+}

@@ -1,0 +1,125 @@
+//! Copying file content between real files: shared blocks where the file system can, holes kept.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::sys::fs::{self, SeekFrom};
+use crate::sys::{self, Errno};
+
+/// One call copies at most this much, so that an interrupted copy ends soon.
+const CHUNK: usize = 16 << 20;
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
+
+/// Makes the empty file `to` hold what `from` holds, `size` bytes.
+///
+/// # Errors
+/// ENOSPC, EIO and the like; `to` is then in no defined state.
+pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64) -> sys::Result<()> {
+    if size == 0 || fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let mut position = 0;
+    while position < size {
+        let Some((start, end)) = next_data(from, position, size)? else { break };
+        copy_range(from, to, start, end)?;
+        position = end;
+    }
+    fs::ftruncate(to, size)
+}
+
+/// The next stretch of data at or behind `position`.
+fn next_data(from: &OwnedFd, position: u64, size: u64) -> sys::Result<Option<(u64, u64)>> {
+    let start = match fs::lseek(from.as_fd(), position as i64, SEEK_DATA) {
+        Ok(start) => start as u64,
+        Err(Errno::NXIO) => return Ok(None),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some((position, size))),
+        Err(e) => return Err(e),
+    };
+    let end = fs::lseek(from.as_fd(), start as i64, SEEK_HOLE).map_or(size, |end| end as u64);
+    Ok((start < size).then_some((start, end.min(size))))
+}
+
+/// Copies the bytes from `start` to `end`, in the kernel where it can.
+fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> sys::Result<()> {
+    let (mut read_at, mut write_at) = (start, start);
+    while read_at < end {
+        let length = (end - read_at).min(CHUNK as u64) as usize;
+        match fs::copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => {
+                return copy_by_hand(from, to, read_at, end);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> sys::Result<()> {
+    let mut buffer = vec![0u8; 256 << 10];
+    fs::seek(to, SeekFrom::Start(start))?;
+    let mut at = start;
+    while at < end {
+        let want = buffer.len().min((end - at) as usize);
+        let got = fs::pread(from, &mut buffer[..want], at)?;
+        if got == 0 {
+            break;
+        }
+        write_all(to, &buffer[..got], at)?;
+        at += got as u64;
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes` at `offset`.
+pub fn write_all(to: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> sys::Result<()> {
+    while !bytes.is_empty() {
+        match fs::pwrite(to, bytes, offset) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(n) => {
+                bytes = &bytes[n..];
+                offset += n as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    #[test]
+    fn holes_stay_holes_and_bytes_stay_equal() {
+        let from = tempfile::tempfile().unwrap();
+        from.write_all_at(b"begin", 0).unwrap();
+        from.write_all_at(b"middle", 10 << 20).unwrap();
+        from.set_len((20 << 20) + 3).unwrap();
+        let to = tempfile::tempfile().unwrap();
+        let (from, to): (OwnedFd, OwnedFd) = (from.into(), to.into());
+        copy(&from, &to, (20 << 20) + 3).unwrap();
+        let (from, to) = (std::fs::File::from(from), std::fs::File::from(to));
+        assert_eq!(from.metadata().unwrap().len(), to.metadata().unwrap().len());
+        assert!(to.metadata().unwrap().blocks() < 1024);
+        let mut bytes = [0; 6];
+        to.read_exact_at(&mut bytes, 10 << 20).unwrap();
+        assert_eq!(&bytes, b"middle");
+    }
+
+    #[test]
+    fn copying_by_hand_gives_the_same() {
+        let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let content: Vec<u8> = (0..1_000_000u32).map(|i| (i % 251) as u8).collect();
+        from.write_all_at(&content, 0).unwrap();
+        let (from, to): (OwnedFd, OwnedFd) = (from.into(), to.into());
+        copy_by_hand(&from, &to, 0, content.len() as u64).unwrap();
+        let mut back = vec![0; content.len()];
+        std::fs::File::from(to).read_exact_at(&mut back, 0).unwrap();
+        assert!(back == content);
+    }
+}

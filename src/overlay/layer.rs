@@ -1,0 +1,133 @@
+//! One layer: its root, its device, and how its files say who owns them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::names::OVERRIDE_STAT;
+use crate::sys::fs::{self, Mode, OFlags, Stat};
+use crate::sys::xattr::{Target, getxattr_opt};
+use crate::sys::{self, dir, handle, mount};
+
+use super::real_dir::{LayerNo, RealDir};
+
+/// A layer directory, opened once for as long as the mount lives.
+#[derive(Debug)]
+pub struct Layer {
+    /// The path as given, for messages.
+    pub path: PathBuf,
+    /// Its root.
+    pub root: Arc<RealDir>,
+    /// Tells its device from those of the other layers: 0 for the first, and so on.
+    pub device: u8,
+    /// The device number of the root.
+    pub dev: u64,
+    /// The UUID of its file system, where it has one.
+    pub uuid: Option<[u8; 16]>,
+    /// Whether owners, modes and types are recorded in `user.containers.override_stat`.
+    pub override_stat: bool,
+    /// Whether the mount it was given through maps ids itself.
+    pub idmapped: bool,
+    /// Whether it is reached through a private read-only clone of its mount.
+    pub cloned: bool,
+}
+
+/// A directory opened as given by the user, before it is a layer.
+#[derive(Debug)]
+pub struct Opened {
+    /// The path as given.
+    pub path: PathBuf,
+    /// Its `O_PATH` descriptor.
+    pub fd: OwnedFd,
+    /// Its attributes.
+    pub st: Stat,
+}
+
+impl Opened {
+    /// Opens a directory; links in the path are followed, as the user gave it.
+    pub fn new(path: &Path) -> sys::Result<Opened> {
+        let fd = fs::openat(fs::CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let st = fs::fstat(&fd)?;
+        Ok(Opened { path: path.to_path_buf(), fd, st })
+    }
+
+    /// Whether the two are the same directory.
+    pub fn is_same(&self, other: &Opened) -> bool {
+        (self.st.st_dev, self.st.st_ino) == (other.st.st_dev, other.st.st_ino)
+    }
+
+    /// Whether this directory lies below `other` (or is it), by walking up.
+    pub fn is_within(&self, other: &Opened) -> sys::Result<bool> {
+        let mut here = fs::dup(&self.fd)?;
+        let mut last = None;
+        loop {
+            let st = fs::fstat(&here)?;
+            let id = (st.st_dev, st.st_ino);
+            if id == (other.st.st_dev, other.st.st_ino) {
+                return Ok(true);
+            }
+            if last == Some(id) {
+                return Ok(false);
+            }
+            last = Some(id);
+            let up = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            here = fs::openat(&here, "..", up, Mode::empty())?;
+        }
+    }
+}
+
+/// What the stack decides about a layer from the outside.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerRole {
+    /// Its number.
+    pub number: LayerNo,
+    /// Its device's number among the stack's devices.
+    pub device: u8,
+    /// Whether owners are recorded in attributes in the whole stack.
+    pub override_stat: bool,
+}
+
+impl Layer {
+    /// A lower: held through a private read-only clone of its mount where that is allowed.
+    pub fn lower(opened: Opened, role: LayerRole, idmapped: bool) -> Layer {
+        match mount::clone_read_only(opened.fd.as_fd()) {
+            Ok(clone) => {
+                let fd = opened.fd;
+                let layer = Layer::new(Opened { fd: clone, ..opened }, role, idmapped, true);
+                drop(fd);
+                layer
+            }
+            Err(e) => {
+                log::debug!("no private clone of {}: {e}", opened.path.display());
+                Layer::new(opened, role, idmapped, false)
+            }
+        }
+    }
+
+    /// The upper.
+    pub fn upper(opened: Opened, role: LayerRole) -> Layer {
+        Layer::new(opened, role, false, false)
+    }
+
+    fn new(opened: Opened, role: LayerRole, idmapped: bool, cloned: bool) -> Layer {
+        let recorded = getxattr_opt(Target::Fd(opened.fd.as_fd()), OVERRIDE_STAT.as_ref());
+        let override_stat = role.override_stat || matches!(recorded, Ok(Some(_)));
+        let uuid = uuid_of(opened.fd.as_fd());
+        Layer {
+            path: opened.path,
+            dev: opened.st.st_dev,
+            device: role.device,
+            root: RealDir::root(role.number, opened.fd),
+            uuid,
+            override_stat,
+            idmapped,
+            cloned,
+        }
+    }
+}
+
+/// The UUID of the file system below a directory descriptor.
+fn uuid_of(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
+    let listing = dir::open_listing(fd).ok()?;
+    handle::fs_uuid(listing.as_fd())
+}

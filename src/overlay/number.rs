@@ -1,0 +1,57 @@
+//! Inode numbers: the real ones, told apart by device where the layers lie on several.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+use crate::format::origin::Origin;
+
+use super::stack::Stack;
+
+/// How many low bits hold the real number.
+const REAL_BITS: u32 = 56;
+/// Device number of those that do not fit: they are counted.
+const COUNTED: u64 = 0xff << REAL_BITS;
+
+/// Numbers for real files whose own does not fit beside a device number; stable as long as the mount.
+#[derive(Debug, Default)]
+pub struct LargeNumbers {
+    given: DashMap<(u8, u64), u64>,
+    next: AtomicU64,
+}
+
+impl LargeNumbers {
+    /// The number shown for a real one on the stack's device `device`.
+    pub fn shown(&self, device: u8, real: u64) -> u64 {
+        if real >> REAL_BITS == 0 {
+            return u64::from(device) << REAL_BITS | real;
+        }
+        let count = || COUNTED | self.next.fetch_add(1, Ordering::Relaxed);
+        *self.given.entry((device, real)).or_insert_with(count)
+    }
+}
+
+/// The device and real number of the lower file that an origin mark names, where that can be told.
+pub fn of_origin(stack: &Stack, origin: &Origin) -> Option<(u8, u64)> {
+    let real = origin.inode_number()?;
+    if stack.one_device {
+        return Some((0, real));
+    }
+    let layer = stack.lowers.iter().find(|layer| layer.uuid == Some(origin.uuid))?;
+    Some((layer.device, real))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_keep_numbers_apart_and_large_ones_are_counted() {
+        let numbers = LargeNumbers::default();
+        assert_eq!(numbers.shown(0, 12), 12);
+        assert_ne!(numbers.shown(1, 12), 12);
+        let large = numbers.shown(0, u64::MAX - 3);
+        assert_eq!(large, numbers.shown(0, u64::MAX - 3));
+        assert_ne!(large, numbers.shown(1, u64::MAX - 3));
+    }
+}

@@ -1,0 +1,286 @@
+//! The union of a stack of layers: the engine's one public object. Its operations are in the files named after
+//! them; here is what they share.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use crate::format::names::{Mark, Namespace};
+use crate::format::whiteout;
+use crate::sys::fs as sysfs;
+use crate::sys::process;
+
+use super::access::Access;
+use super::attr::{Attr, Kind, RealStat};
+use super::config::{Config, RedirectDir, XattrPermissions};
+use super::error::{Error, Result};
+use super::features;
+use super::ids::Ids;
+use super::inode::{DirState, Inode, InodeTable, NewInode, Source, State};
+use super::marks;
+use super::number::LargeNumbers;
+use super::open_error::OpenError;
+use super::open_files::FileCache;
+use super::real_dir::{DirCache, LayerNo, UPPER};
+use super::stack::{Stack, Upper};
+
+/// On whose behalf an operation is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// User id as shown in the view.
+    pub uid: u32,
+    /// Group id as shown in the view.
+    pub gid: u32,
+    /// Process id, 0 where it is not known.
+    pub pid: u32,
+}
+
+/// A union of layers, with the inodes that are in use. All operations may be called from any thread.
+#[derive(Debug)]
+pub struct Overlay {
+    pub(super) stack: Stack,
+    pub(super) config: Settings,
+    pub(super) ids: Ids,
+    pub(super) namespace: Namespace,
+    pub(super) table: Arc<InodeTable>,
+    pub(super) dirs: DirCache,
+    pub(super) files: FileCache,
+    pub(super) root: Arc<Inode>,
+    /// Links of lower files that were whited out before any copy-up, by inode number.
+    pub(super) lost_links: DashMap<u64, u32>,
+    /// The inode numbers shown.
+    pub(super) numbers: LargeNumbers,
+    /// Held while a directory moves between parents.
+    pub(super) moving: parking_lot::Mutex<()>,
+}
+
+/// The switches of a mount.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Whether directories with a lower part may be renamed.
+    pub redirect_dir: RedirectDir,
+    /// Whether hard links stay linked over a copy-up.
+    pub index: bool,
+    /// Whether attribute changes copy no data.
+    pub metacopy: bool,
+    /// Whether nothing is synced.
+    pub volatile: bool,
+    /// Whether POSIX ACLs are offered.
+    pub acl: bool,
+    /// Whether every file reports one link.
+    pub static_nlink: bool,
+    /// Whether new files record their owner in an attribute.
+    pub record_owner: bool,
+    /// The daemon's own ids, which new files get by themselves.
+    pub own: (u32, u32),
+}
+
+impl Settings {
+    fn new(config: &Config) -> Settings {
+        Settings {
+            redirect_dir: config.redirect_dir,
+            index: config.index,
+            metacopy: config.metacopy,
+            volatile: config.volatile,
+            acl: config.acl,
+            static_nlink: config.static_nlink,
+            record_owner: config.xattr_permissions != XattrPermissions::Off,
+            own: (sysfs::geteuid().as_raw(), sysfs::getegid().as_raw()),
+        }
+    }
+}
+
+impl Overlay {
+    /// Puts a union together. The process's umask is cleared and its limit of open files raised.
+    ///
+    /// # Errors
+    /// [`OpenError`] says which directory or option is at fault and what to do.
+    pub fn open(config: Config) -> std::result::Result<Overlay, OpenError> {
+        let stack = Stack::open(&config)?;
+        sysfs::clear_umask();
+        let descriptors = process::raise_nofile_limit() as usize;
+        let mut settings = Settings::new(&config);
+        settings.index &= stack.upper.as_ref().is_some_and(|u| u.features.marks.is_some());
+        let table = InodeTable::new();
+        let ids = Ids::new(&config);
+        let namespace = features::namespace(&config);
+        let dirs = DirCache::new((descriptors / 8).clamp(16, 256));
+        let root = open_root(&stack, &table, &dirs, namespace).map_err(|e| OpenError::Directory {
+            role: "top",
+            path: stack.layers().next().map(|l| l.path.clone()).unwrap_or_default(),
+            errno: e.errno(),
+        })?;
+        let files = FileCache::new((descriptors / 8).clamp(16, 128));
+        Ok(Overlay {
+            stack,
+            config: settings,
+            ids,
+            namespace,
+            table,
+            dirs,
+            files,
+            root,
+            lost_links: DashMap::new(),
+            numbers: LargeNumbers::default(),
+            moving: parking_lot::Mutex::new(()),
+        })
+    }
+
+    /// The upper layer.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] where there is none.
+    pub(super) fn upper(&self) -> Result<&Upper> {
+        self.stack.upper.as_ref().ok_or(Error::ReadOnly)
+    }
+
+    /// The name of a mark as this mount writes it.
+    pub(super) fn mark_name(&self, mark: Mark) -> Option<&'static OsStr> {
+        self.stack.upper.as_ref()?.features.marks.map(|ns| ns.xattr(mark))
+    }
+
+    /// The directory of the index of hard links.
+    pub(super) fn index_dir(&self) -> Option<Arc<OwnedFd>> {
+        self.stack.upper.as_ref()?.work.index.clone()
+    }
+
+    /// The inode behind the kernel's number.
+    pub(super) fn inode(&self, node: u64) -> Result<Arc<Inode>> {
+        self.table.get(node)
+    }
+
+    /// How the file behind an inode is reached now.
+    pub(super) fn access(&self, inode: &Inode) -> Result<Access> {
+        let (parent, name, layer) = {
+            let state = inode.state.read();
+            if let Some(dir) = &state.dir {
+                let top = dir.sources.first().ok_or(Error::NotFound)?.dir.clone();
+                drop(state);
+                return Ok(Access::Fd(self.dirs.fd(&top)?));
+            }
+            if let Some(file) = &state.file {
+                if let Some(pinned) = &file.pinned {
+                    return Ok(Access::Fd(pinned.clone()));
+                }
+                if let (Some(name), Some(index)) = (&file.index_name, self.index_dir()) {
+                    return Ok(Access::At(index, name.clone()));
+                }
+            }
+            (state.parent.clone().ok_or(Error::NotFound)?, state.name.clone(), state.layer)
+        };
+        let dir = parent.source_in(layer).ok_or(Error::NotFound)?;
+        Ok(Access::At(self.dirs.fd(&dir)?, name))
+    }
+
+    /// The attributes a layer holds for a file.
+    pub(super) fn real_stat(&self, access: &Access, layer: LayerNo, kind: Option<Kind>) -> Result<RealStat> {
+        let st = access.stat()?;
+        let recorded = self.stack.layer(layer).is_some_and(|l| l.override_stat);
+        // An empty file may stand for a device 0:0 of a user's own, which a layer cannot hold as it is.
+        let empty = Kind::of_mode(st.st_mode) == Kind::File && st.st_size == 0;
+        let stand_in = empty && matches!(kind, None | Some(Kind::Char));
+        if !recorded && !stand_in {
+            return Ok(RealStat { st, over: None });
+        }
+        let mut over = marks::read_override(access.xattrs())?;
+        if let (false, Some(o)) = (recorded, &mut over) {
+            // Outside layers that record owners only the type counts.
+            (o.uid, o.gid, o.mode) = (st.st_uid, st.st_gid, st.st_mode & 0o7777);
+        }
+        Ok(RealStat { st, over })
+    }
+
+    /// The attributes to show for a file.
+    pub(super) fn attr_of(&self, inode: &Inode, real: &RealStat) -> Attr {
+        let (layer, merged, nlink) = {
+            let state = inode.state.read();
+            let merged = state.dir.as_ref().is_some_and(|d| d.sources.len() > 1);
+            let nlink = state.file.as_ref().and_then(|f| f.nlink);
+            (state.layer, merged, nlink)
+        };
+        let owner = real.owner();
+        let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
+        let (uid, gid) =
+            if premapped { self.ids.shown_premapped(owner.0, owner.1) } else { self.ids.shown(owner.0, owner.1) };
+        let [atime, mtime, ctime] = real.times();
+        let lost = if self.lost_links.is_empty() { 0 } else { self.lost_links.get(&inode.ino).map_or(0, |n| *n) };
+        let nlink = match nlink {
+            _ if self.config.static_nlink || merged => 1,
+            Some(n) => n,
+            None if inode.is_unlinked() => 0,
+            None => (real.st.st_nlink as u32).saturating_sub(lost),
+        };
+        let device = matches!(inode.kind, Kind::Char | Kind::Block);
+        Attr {
+            ino: inode.ino,
+            kind: inode.kind,
+            perm: real.perm(),
+            nlink,
+            uid,
+            gid,
+            size: real.st.st_size as u64,
+            blocks: real.st.st_blocks as u64,
+            blksize: real.st.st_blksize as u32,
+            rdev: if device { device_number(real) } else { 0 },
+            atime,
+            mtime,
+            ctime,
+        }
+    }
+
+    /// The attributes of an inode as they are now.
+    pub(super) fn attr(&self, inode: &Inode) -> Result<Attr> {
+        let layer = inode.state.read().layer;
+        if let Some(last) = inode.state.read().dir.as_ref().and_then(|d| d.removed.as_deref().copied()) {
+            return Ok(last);
+        }
+        let access = self.access(inode)?;
+        let real = self.real_stat(&access, layer, Some(inode.kind))?;
+        let mut attr = self.attr_of(inode, &real);
+        if inode.kind == Kind::File && attr.size > 0 && attr.blocks * 512 < attr.size {
+            self.count_data_blocks(inode, &mut attr);
+        }
+        Ok(attr)
+    }
+
+    /// Refuses the names that mark deletions in layers.
+    pub(super) fn check_name(name: &OsStr) -> Result<()> {
+        if whiteout::is_reserved(name) { Err(Error::ReservedName) } else { Ok(()) }
+    }
+}
+
+/// The device number recorded or on disk.
+fn device_number(real: &RealStat) -> u64 {
+    use crate::format::override_stat::OverrideType;
+    match real.over.as_ref().and_then(|o| o.file_type.as_ref()) {
+        Some(OverrideType::Block(major, minor) | OverrideType::Char(major, minor)) => {
+            sysfs::makedev(*major, *minor)
+        }
+        _ => real.st.st_rdev,
+    }
+}
+
+/// The inode of the root: all layers' roots down to the first opaque one.
+fn open_root(stack: &Stack, table: &Arc<InodeTable>, dirs: &DirCache, namespace: Namespace) -> Result<Arc<Inode>> {
+    let mut sources = Vec::new();
+    let mut ino = None;
+    for layer in stack.layers() {
+        let fd = dirs.fd(&layer.root)?;
+        let access = Access::Fd(fd.clone());
+        let found = marks::read(access.xattrs(), namespace)?;
+        if ino.is_none() {
+            ino = Some(access.stat()?.st_ino);
+        }
+        let file_whiteouts = found.opaque == marks::Opaque::FileWhiteouts;
+        sources.push(Source { dir: layer.root.clone(), file_whiteouts });
+        if found.opaque == marks::Opaque::Yes || marks::has_opaque_file(&fd)? {
+            break;
+        }
+    }
+    let layer = sources.first().map_or(UPPER, |s| s.dir.layer);
+    let dir = Box::new(DirState { sources, ..DirState::default() });
+    let state = State { parent: None, name: OsStr::new("").into(), layer, dir: Some(dir), file: None };
+    Ok(table.insert_root(NewInode { ino: ino.unwrap_or(1), kind: Kind::Directory, known: 0, state }))
+}

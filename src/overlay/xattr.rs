@@ -1,0 +1,121 @@
+//! Extended attributes of the view: the layers' own marks never show.
+
+use std::ffi::{OsStr, OsString};
+
+use crate::format::acl;
+use crate::format::names::is_private;
+use crate::sys::Errno;
+use crate::sys::xattr as sysx;
+
+use super::attr::{Kind, S_ISGID};
+use super::copy_up::Content;
+use super::error::{Error, Result};
+use super::inode::NO_CAPABILITY;
+use super::real_dir::UPPER;
+use super::union::{Caller, Overlay};
+
+/// File capabilities, asked for at every execution and many writes.
+const CAPABILITY: &str = "security.capability";
+
+impl Overlay {
+    /// The value of an attribute.
+    ///
+    /// # Errors
+    /// [`Error::NoAttribute`] where there is none, or where it is one of the union's own.
+    pub fn getxattr(&self, node: u64, name: &OsStr) -> Result<Vec<u8>> {
+        let inode = self.inode(node)?;
+        if is_private(name) {
+            return Err(Error::NoAttribute);
+        }
+        if acl::is_acl(name) && !self.config.acl {
+            return Err(Error::Unsupported);
+        }
+        let is_capability = name == CAPABILITY;
+        if is_capability && inode.knows(NO_CAPABILITY) {
+            return Err(Error::NoAttribute);
+        }
+        let value = match sysx::getxattr(self.access(&inode)?.xattrs(), name) {
+            Err(Errno::NODATA) if is_capability => {
+                inode.learn(NO_CAPABILITY);
+                return Err(Error::NoAttribute);
+            }
+            other => other?,
+        };
+        Ok(if acl::is_acl(name) { self.ids.shown_acl(value) } else { value })
+    }
+
+    /// The names of all attributes.
+    pub fn listxattr(&self, node: u64) -> Result<Vec<OsString>> {
+        let inode = self.inode(node)?;
+        let mut names = sysx::listxattr(self.access(&inode)?.xattrs())?;
+        names.retain(|name| !is_private(name) && (self.config.acl || !acl::is_acl(name)));
+        Ok(names)
+    }
+
+    /// Sets an attribute, the file copied up first; `flags` are `XATTR_CREATE` and `XATTR_REPLACE`.
+    pub fn setxattr(&self, node: u64, name: &OsStr, value: &[u8], flags: u32, caller: Caller) -> Result<()> {
+        let inode = self.inode(node)?;
+        self.check_xattr(name)?;
+        self.copy_up(&inode, Content::AttributesSuffice)?;
+        let access = self.access(&inode)?;
+        inode.unlearn(NO_CAPABILITY);
+        if !acl::is_acl(name) {
+            return Ok(sysx::setxattr(access.xattrs(), name, value, flags)?);
+        }
+        sysx::setxattr(access.xattrs(), name, &self.ids.stored_acl(value), flags)?;
+        if inode.is_dir() {
+            inode.with_dir_mut(|dir| dir.default_acl = None)?;
+        }
+        if name == acl::ACCESS && inode.kind != Kind::Directory {
+            self.drop_foreign_set_gid(&inode, caller)?;
+        }
+        Ok(())
+    }
+
+    /// Removes an attribute, the file copied up first.
+    pub fn removexattr(&self, node: u64, name: &OsStr) -> Result<()> {
+        let inode = self.inode(node)?;
+        self.check_xattr(name)?;
+        let present = sysx::getxattr_into(self.access(&inode)?.xattrs(), name, &mut []);
+        if let Err(Errno::NODATA) = present {
+            return Err(Error::NoAttribute);
+        }
+        self.copy_up(&inode, Content::AttributesSuffice)?;
+        inode.unlearn(NO_CAPABILITY);
+        if inode.is_dir() {
+            inode.with_dir_mut(|dir| dir.default_acl = None)?;
+        }
+        Ok(sysx::removexattr(self.access(&inode)?.xattrs(), name)?)
+    }
+
+    fn check_xattr(&self, name: &OsStr) -> Result<()> {
+        if is_private(name) {
+            return Err(Error::PrivateAttribute);
+        }
+        if acl::is_acl(name) && !self.config.acl {
+            return Err(Error::Unsupported);
+        }
+        Ok(())
+    }
+
+    /// One who is not in a file's group and sets its ACL loses its set-group-id bit, as chmod would.
+    fn drop_foreign_set_gid(&self, inode: &super::inode::Inode, caller: Caller) -> Result<()> {
+        let access = self.access(inode)?;
+        let real = self.real_stat(&access, UPPER, Some(inode.kind))?;
+        let shown = self.attr_of(inode, &real);
+        if real.perm() & S_ISGID == 0 || caller.uid == 0 || in_group(caller, shown.gid) {
+            return Ok(());
+        }
+        self.store_mode(&access, &real, real.perm() & !S_ISGID, inode.kind)
+    }
+}
+
+/// Whether the caller's process is in a group.
+fn in_group(caller: Caller, gid: u32) -> bool {
+    if caller.gid == gid {
+        return true;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", caller.pid)).unwrap_or_default();
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
+    groups.split_whitespace().any(|group| group.parse() == Ok(gid))
+}

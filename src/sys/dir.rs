@@ -1,0 +1,67 @@
+//! Reading real directories: `getdents64` with positions.
+
+use std::ffi::{OsStr, OsString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
+
+use super::Result;
+use super::fs::FileType;
+
+/// One entry of a real directory; `.` and `..` are never reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The entry's name.
+    pub name: OsString,
+    /// The real inode number.
+    pub ino: u64,
+    /// The type the directory records; [`FileType::Unknown`] where the file system does not say.
+    pub file_type: FileType,
+    /// The position (`d_off`) from which a later reading goes on behind this entry.
+    pub next: u64,
+}
+
+/// Opens the directory that `dir` (possibly `O_PATH`) refers to, for reading its entries.
+pub fn open_listing(dir: impl AsFd) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(dir, ".", flags, Mode::empty())
+}
+
+/// Calls `visit` for each entry from position `from` (0: the beginning) on, until it returns `false`
+/// or the directory ends. Returns whether the end was reached.
+pub fn read_from(
+    dir: BorrowedFd<'_>,
+    from: u64,
+    mut visit: impl FnMut(&OsStr, u64, FileType, u64) -> bool,
+) -> Result<bool> {
+    let fd = open_listing(dir)?;
+    if from != 0 {
+        rustix::fs::seek(&fd, SeekFrom::Start(from))?;
+    }
+    let mut buf = [MaybeUninit::<u8>::uninit(); 32 * 1024];
+    let mut raw = RawDir::new(&fd, &mut buf);
+    while let Some(entry) = raw.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        if !visit(OsStr::from_bytes(name), entry.ino(), entry.file_type(), entry.next_entry_cookie()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Reads the whole directory.
+pub fn read_all(dir: BorrowedFd<'_>) -> Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    read_from(dir, 0, |name, ino, file_type, next| {
+        let name = OsString::from_vec(name.as_bytes().to_vec());
+        entries.push(DirEntry { name, ino, file_type, next });
+        true
+    })?;
+    Ok(entries)
+}

@@ -1,0 +1,101 @@
+//! File system calls relative to a directory descriptor.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+pub use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom, Stat,
+    StatVfs, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, chmodat, chownat, copy_file_range, fallocate, fchmod,
+    fchown, fdatasync, flock, fstat, fstatvfs, fsync, ftruncate, futimens, ioctl_ficlone, linkat, major, makedev,
+    minor, mkdirat, mknodat, openat, openat2, readlinkat, renameat_with, seek, statat, symlinkat, syncfs, unlinkat,
+    utimensat,
+};
+pub use rustix::io::{dup, fcntl_dupfd_cloexec, pread, pwrite, read, write};
+pub use rustix::process::{Gid, Uid, getegid, geteuid, umask};
+
+use super::{Errno, Result, check};
+
+/// The resolve flags of every multi-component path inside a layer: nothing leads outside it.
+pub const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// The flags that open a directory only to reach names below it.
+pub const O_DIRPATH: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// `fstatat` of one name, never following a symbolic link.
+pub fn lstatat(dir: impl AsFd, name: &OsStr) -> Result<Stat> {
+    statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Opens the directory `name` below `dir` as a path-only descriptor, never following a symbolic link.
+pub fn open_dir_path(dir: impl AsFd, name: &OsStr) -> Result<OwnedFd> {
+    openat(dir, name, O_DIRPATH, Mode::empty())
+}
+
+/// The path under /proc that names an open descriptor, and through it its file, even one without a name.
+pub fn proc_fd_path(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Opens anew, with `flags`, the file that `fd` (possibly `O_PATH`) refers to.
+pub fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
+    let flags = (flags | OFlags::CLOEXEC) - OFlags::NOFOLLOW;
+    openat(rustix::fs::CWD, proc_fd_path(fd), flags, Mode::empty())
+}
+
+/// Gives an `O_TMPFILE` file, or any other open file, the name `name` in `dir`.
+pub fn link_fd(fd: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    linkat(rustix::fs::CWD, proc_fd_path(fd), dir, name, AtFlags::SYMLINK_FOLLOW)
+}
+
+/// `fchmod` that also works on an `O_PATH` descriptor.
+pub fn chmod_fd(fd: BorrowedFd<'_>, mode: Mode) -> Result<()> {
+    chmodat(rustix::fs::CWD, proc_fd_path(fd), mode, AtFlags::empty())
+}
+
+/// `fchown` that also works on an `O_PATH` descriptor.
+pub fn chown_fd(fd: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+    chownat(fd, "", uid.map(Uid::from_raw), gid.map(Gid::from_raw), AtFlags::EMPTY_PATH)
+}
+
+/// `lchown` of one name below `dir`.
+pub fn lchownat(dir: BorrowedFd<'_>, name: &OsStr, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+    chownat(dir, name, uid.map(Uid::from_raw), gid.map(Gid::from_raw), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// `futimens` that also works on an `O_PATH` descriptor.
+pub fn utimens_fd(fd: BorrowedFd<'_>, times: &Timestamps) -> Result<()> {
+    utimensat(rustix::fs::CWD, proc_fd_path(fd), times, AtFlags::empty())
+}
+
+/// `lseek` with any whence, `SEEK_DATA` and `SEEK_HOLE` among them, as raw numbers.
+pub fn lseek(fd: BorrowedFd<'_>, offset: i64, whence: i32) -> Result<i64> {
+    // SAFETY: lseek takes no pointers and the descriptor is borrowed for the call.
+    check(unsafe { libc::lseek(fd.as_raw_fd(), offset, whence) })
+}
+
+/// Sets the calling process's umask to zero: the engine applies the caller's umask itself.
+pub fn clear_umask() {
+    umask(Mode::empty());
+}
+
+/// `fchmodat2` of one name below `dir`, never following a symbolic link.
+pub fn lchmodat(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> Result<()> {
+    const SYS_FCHMODAT2: libc::c_long = 452;
+    let path = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
+    // SAFETY: a NUL-terminated path; the descriptor is borrowed for the call.
+    let ret = check(unsafe {
+        libc::syscall(SYS_FCHMODAT2, dir.as_raw_fd(), path.as_ptr(), mode.bits(), libc::AT_SYMLINK_NOFOLLOW)
+    });
+    match ret {
+        Err(Errno::NOSYS) => {
+            let fd = openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            chmod_fd(fd.as_fd(), mode)
+        }
+        other => other.map(drop),
+    }
+}

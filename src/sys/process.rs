@@ -1,0 +1,149 @@
+//! Processes: daemonising, signals, capabilities, limits.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+pub use rustix::process::{
+    Pid, Resource, WaitOptions, WaitStatus, getpid, getrlimit, getuid, getgid, setrlimit, setsid, waitpid,
+};
+pub use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+pub use rustix::thread::{CapabilitySet, capabilities};
+
+/// The numbers of signals.
+pub mod signal {
+    pub use libc::{SIGHUP as HUP, SIGINT as INT, SIGKILL as KILL, SIGTERM as TERM};
+}
+
+/// Whether the calling thread has `CAP_SYS_ADMIN` in the *initial* user namespace, as FUSE passthrough asks.
+///
+/// The initial namespace is recognised by its identity mapping of all 2³² ids.
+pub fn is_initial_admin() -> bool {
+    has_capability(CapabilitySet::SYS_ADMIN) && in_initial_user_namespace()
+}
+
+/// Whether the effective set holds `capability` (in the current user namespace).
+pub fn has_capability(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
+
+/// Whether this process's user namespace maps every id to itself.
+pub fn in_initial_user_namespace() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// Raises the soft limit of open files to the hard one; returns the limit that holds.
+pub fn raise_nofile_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(e) = setrlimit(Resource::Nofile, limit) {
+            log::debug!("raising the limit of open files: {e}");
+        }
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
+}
+
+/// What [`fork`] returned in each of the two processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// The calling process, told the child's pid.
+    Parent(i32),
+    /// The new process.
+    Child,
+}
+
+/// `fork`. Must be called while the process has one thread only.
+pub fn fork() -> io::Result<Fork> {
+    // SAFETY: the caller has a single thread, so the child inherits no lock held by another thread.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// Closes every descriptor above 2 that came into this process through `exec`.
+///
+/// They are recognised by the missing close-on-exec flag, which nothing opened by this program lacks.
+pub fn close_inherited() -> io::Result<()> {
+    for fd in open_descriptors()? {
+        // SAFETY: F_GETFD takes no pointer; an invalid number gives EBADF.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if fd > libc::STDERR_FILENO && flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: no value of this program owns a descriptor without the close-on-exec flag.
+            unsafe { libc::close(fd) };
+        }
+    }
+    Ok(())
+}
+
+/// Closes every descriptor above 2 but `kept`. For a process that only just was forked, will use nothing
+/// but `kept`, and ends without returning to code that owns descriptors.
+pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
+    for fd in open_descriptors()? {
+        if fd > libc::STDERR_FILENO && fd != kept.as_raw_fd() {
+            // SAFETY: the caller's contract: nothing in this process uses or drops another descriptor.
+            unsafe { libc::close(fd) };
+        }
+    }
+    Ok(())
+}
+
+/// The numbers of the open descriptors, as /proc lists them.
+fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let mut fds = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        if let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            fds.push(fd);
+        }
+    }
+    Ok(fds)
+}
+
+/// Points standard input, output and error at `fd`.
+pub fn redirect_stdio(fd: impl AsFd) -> io::Result<()> {
+    dup2_stdin(&fd)?;
+    dup2_stdout(&fd)?;
+    Ok(dup2_stderr(&fd)?)
+}
+
+/// Ends the process at once, without the handlers that `exit` runs.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes no pointers and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Blocks `signals` in the calling thread and all threads it starts later.
+pub fn block_signals(signals: &[i32]) -> io::Result<()> {
+    let set = signal_set(signals);
+    // SAFETY: `set` is an initialised signal set.
+    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        e => Err(io::Error::from_raw_os_error(e)),
+    }
+}
+
+/// Waits for one of `signals`, which must be blocked in every thread, and returns it.
+pub fn wait_signal(signals: &[i32]) -> io::Result<i32> {
+    let set = signal_set(signals);
+    let mut signal = 0;
+    // SAFETY: `set` is an initialised signal set and `signal` a place for the result.
+    match unsafe { libc::sigwait(&set, &mut signal) } {
+        0 => Ok(signal),
+        e => Err(io::Error::from_raw_os_error(e)),
+    }
+}
+
+/// A signal set of the given signals.
+fn signal_set(signals: &[i32]) -> libc::sigset_t {
+    // SAFETY: sigemptyset initialises the zeroed set; sigaddset takes an initialised one.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        set
+    }
+}

@@ -1,0 +1,8 @@
+//! Layers on real directories: what `diff` lists and what `pack` writes. No mount.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod diff;
+mod kernel;
+mod pack;
+mod tree;
