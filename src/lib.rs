@@ -3,5 +3,9 @@
 //! ARCHITECTURE.md shows how the modules fit together and who may import whom.
 
 pub mod format;
+pub mod fuse;
+pub mod layer;
+pub mod mount;
+pub mod oci;
 pub mod overlay;
 pub mod sys;

@@ -27,7 +27,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("run", &["mount", "image", "store", "sys"]),
     ("commands", &["cli", "overlay", "mount", "layer", "oci", "store", "image", "run"]),
     ("cli", &[]),
-    ("main", &["cli", "commands"]),
+    ("main", &["cli", "commands", "mount"]),
     ("lib", &[]),
     ("mount-helper", &["mount"]),
 ];

@@ -13,6 +13,9 @@ pub struct DiffArgs {
     /// A read-only layer; give it several times, the top layer first
     #[arg(long = "lower", value_name = "DIR", required = true)]
     pub lowers: Vec<PathBuf>,
+    /// The work directory of the union; its index tells the other names of changed hard links
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
     /// How to print the changes
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: DiffFormat,

@@ -29,6 +29,9 @@ pub struct LayerPackArgs {
     /// directories and metadata-only copies, whose content lies there
     #[arg(long = "lower", value_name = "DIR")]
     pub lowers: Vec<PathBuf>,
+    /// The work directory of the union; its index tells the other names of changed hard links
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
     /// Where to write the tar; - is standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,

@@ -12,7 +12,7 @@ use crate::cli::diff::{DiffArgs, DiffFormat};
 /// # Errors
 /// Where a layer cannot be read or the output not be written.
 pub fn run(args: &DiffArgs) -> anyhow::Result<()> {
-    let changes = diff(&args.upper, &args.lowers)
+    let changes = diff(&args.upper, &args.lowers, args.work.as_deref())
         .with_context(|| format!("cannot compare {} with its lower layers", args.upper.display()))?;
     let mut out = BufWriter::new(io::stdout().lock());
     match args.format {

@@ -16,7 +16,10 @@ const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// # Errors
 /// Where a layer cannot be read or the tar not be written; a file is complete or absent.
 pub fn run(args: &LayerPackArgs) -> anyhow::Result<()> {
-    let options = PackOptions { latest_mtime: latest_mtime(std::env::var_os(SOURCE_DATE_EPOCH).as_deref())? };
+    let options = PackOptions {
+        latest_mtime: latest_mtime(std::env::var_os(SOURCE_DATE_EPOCH).as_deref())?,
+        work: args.work.clone(),
+    };
     let packed = write(args, &options).with_context(|| format!("cannot pack {}", args.upper.display()))?;
     if args.output == OsStr::new("-") {
         writeln!(io::stderr(), "{}", packed.diff_id)?;

@@ -75,10 +75,13 @@ impl Session {
             Access::RootAndOwner => fuser::SessionACL::RootAndOwner,
             Access::Default => fuser::SessionACL::Owner,
         };
-        fuser::Session::from_fd(service, attached.device, acl, config).map(Session).map_err(|e| {
+        let notifier = service.notifier();
+        let session = fuser::Session::from_fd(service, attached.device, acl, config).map_err(|e| {
             attach::detach(mountpoint);
             io::Error::new(e.kind(), format!("the kernel and plyfs do not agree on the FUSE protocol: {e}"))
-        })
+        })?;
+        notifier.set(session.notifier()).unwrap_or_default();
+        Ok(Session(session))
     }
 
     /// Serves requests until the file system is unmounted everywhere and no file of it is open.

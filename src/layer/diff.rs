@@ -9,8 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::LayerError;
+use super::index::Aliases;
 use super::lowers::{Lower, Stack};
-use super::merged::{Child, Merged, Scope};
+use super::merged::{Child, Merged, Names, Scope};
 use super::node::{Entry, Node};
 use super::source::Located;
 
@@ -52,14 +53,19 @@ impl fmt::Display for Change {
 }
 
 /// The changes that `upper` makes to `lowers` (top first), sorted by path. Every directory above a change is
-/// listed once, the root never. A file that was copied up counts as changed.
+/// listed once, the root never. A file that was copied up counts as changed; under all its names, if the
+/// union's work directory `work` is given, whose index tells them.
 ///
 /// # Errors
 /// Those of reading a layer.
-pub fn diff(upper: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>, LayerError> {
+pub fn diff(upper: &Path, lowers: &[PathBuf], work: Option<&Path>) -> Result<Vec<Change>, LayerError> {
     let (merged, scope) = Merged::open(upper, lowers)?;
+    let aliases = match work {
+        Some(work) => Aliases::find(work, &merged)?,
+        None => Aliases::default(),
+    };
     let below = Stack::open(lowers)?;
-    let mut differ = Differ { changes: Vec::new(), path: Vec::new() };
+    let mut differ = Differ { changes: Vec::new(), aliases, path: Vec::new() };
     differ.visit(&merged, scope, &below)?;
     differ.changes.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(differ.changes)
@@ -68,6 +74,7 @@ pub fn diff(upper: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>, LayerError>
 /// The walk.
 struct Differ {
     changes: Vec<Change>,
+    aliases: Aliases,
     /// The directory being visited; empty for the root.
     path: Vec<u8>,
 }
@@ -81,18 +88,24 @@ impl Differ {
         }
     }
 
-    /// Goes through the upper's entries alone: what it does not mention is unchanged.
+    /// Goes through the upper's entries alone: what it does not mention is unchanged, but for the other names
+    /// of copied-up files.
     fn visit_delta(&mut self, merged: &Merged, below: &Stack) -> Result<(), LayerError> {
+        let mut names = Names::new();
         for (name, entry) in merged.upper_entries()? {
-            let old = below.lookup(&name)?;
             match entry {
-                Entry::Whiteout if matches!(old, Lower::Absent) => {}
+                Entry::Node(node) => drop(names.insert(name, Some(node))),
+                Entry::Whiteout if matches!(below.lookup(&name)?, Lower::Absent) => {}
                 Entry::Whiteout => self.add(ChangeKind::Deleted, &name),
-                Entry::Node(node) => {
-                    if let Some(child) = merged.upper_child(&name, node)? {
-                        self.compare(&name, child, Scope::Delta, old, below)?;
-                    }
-                }
+            }
+        }
+        let dir = self.path.strip_prefix(b"/").map_or_else(Vec::new, |path| [path, b"/"].concat());
+        for name in self.aliases.names_below(&dir) {
+            names.entry(name).or_insert(None);
+        }
+        for (name, upper) in names {
+            if let Some(child) = merged.child(&name, upper)? {
+                self.compare(&name, child, Scope::Delta, below.lookup(&name)?, below)?;
             }
         }
         Ok(())
@@ -133,7 +146,7 @@ impl Differ {
             Lower::Dir(_, stack) => stack,
             Lower::Absent | Lower::File(_) => below.emptied(),
         };
-        let scope = if parent == Scope::Whole { Scope::Whole } else { scope };
+        let scope = scope.within(parent);
         let so_far = self.changes.len();
         let length = self.path.len();
         self.path = self.path_of(name);

@@ -32,6 +32,13 @@ pub enum Scope {
     Whole,
 }
 
+impl Scope {
+    /// The scope of a directory inside another: what is in a replacement counts whole.
+    pub fn within(self, parent: Scope) -> Scope {
+        if parent == Scope::Whole { Scope::Whole } else { self }
+    }
+}
+
 /// A file of the union.
 #[derive(Debug)]
 pub enum Child {
@@ -118,7 +125,7 @@ impl Merged {
     fn lower_child(&self, name: &OsStr) -> Result<Option<Child>, LayerError> {
         Ok(match self.lower.lookup(name)? {
             Lower::Absent => None,
-            Lower::Dir(place, lower) => Some(Child::Dir(place, Merged { upper: None, lower }, Scope::Whole)),
+            Lower::Dir(place, lower) => Some(Child::Dir(place, Merged { upper: None, lower }, Scope::Delta)),
             Lower::File(lookup) => Some(Child::File(lookup)),
         })
     }

@@ -9,6 +9,7 @@ pub mod node;
 pub mod pack;
 pub mod source;
 
+mod index;
 mod lowers;
 mod merged;
 

@@ -227,7 +227,7 @@ fn has(xattrs: &[OsString], mark: Mark) -> bool {
 }
 
 /// The mark's value; the privileged name space first.
-fn mark(target: Target<'_>, mark: Mark) -> sys::Result<Option<Vec<u8>>> {
+pub fn mark(target: Target<'_>, mark: Mark) -> sys::Result<Option<Vec<u8>>> {
     match getxattr_opt(target, Namespace::Trusted.xattr(mark))? {
         Some(value) => Ok(Some(value)),
         None => getxattr_opt(target, Namespace::User.xattr(mark)),

@@ -12,10 +12,12 @@ use std::rc::Rc;
 
 use super::LayerError;
 use super::node::{self, Body, Entry, Kind, Node, NodeError, Opacity};
+use crate::format::names::Mark;
 use crate::format::whiteout;
 use crate::sys::Errno;
 use crate::sys::dir::read_all;
 use crate::sys::fs::{self, Mode, OFlags};
+use crate::sys::handle::name_to_handle_at;
 use crate::sys::xattr::{Target, getxattr_opt};
 
 /// Extended attributes: names and values.
@@ -176,6 +178,27 @@ impl Located {
         match file.read_to_end(&mut target) {
             Ok(_) => Ok(target),
             Err(e) => Err(self.read_error(&e)),
+        }
+    }
+
+    /// The value of a mark of the file, whichever name space it is in.
+    ///
+    /// # Errors
+    /// [`LayerError::System`].
+    pub fn mark(&self, mark: Mark) -> Result<Option<Vec<u8>>, LayerError> {
+        let target = Target::At(self.dir.fd.as_fd(), &self.name);
+        node::mark(target, mark).map_err(|e| self.dir.system(&self.name, "read", e))
+    }
+
+    /// The type and bytes of the file's handle, as an origin tells it; `None` where the file system has none.
+    ///
+    /// # Errors
+    /// [`LayerError::System`].
+    pub fn handle(&self) -> Result<Option<(u8, Vec<u8>)>, LayerError> {
+        match name_to_handle_at(self.dir.fd.as_fd(), &self.name) {
+            Ok(handle) => Ok(u8::try_from(handle.kind).ok().map(|kind| (kind, handle.bytes))),
+            Err(Errno::OPNOTSUPP | Errno::OVERFLOW) => Ok(None),
+            Err(e) => Err(self.dir.system(&self.name, "identify", e)),
         }
     }
 

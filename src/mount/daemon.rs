@@ -35,7 +35,7 @@ pub enum LaunchError {
     Died(String),
     /// No second process could be made.
     #[error("cannot start the daemon: {0}")]
-    Start(#[from] io::Error),
+    Start(io::Error),
 }
 
 /// What the server calls once the mount answers.
@@ -76,15 +76,15 @@ pub(super) fn detach_from_terminal() -> io::Result<()> {
 /// # Errors
 /// In the calling process only: why there is no mount.
 pub fn launch<E: Display>(serve: impl FnOnce(Ready) -> Result<(), E>) -> Result<Outcome, LaunchError> {
-    let (reader, writer) = io::pipe()?;
-    match process::fork()? {
+    let (reader, writer) = io::pipe().map_err(LaunchError::Start)?;
+    let report = writer.try_clone().map_err(LaunchError::Start)?;
+    match process::fork().map_err(LaunchError::Start)? {
         Fork::Parent(pid) => {
-            drop(writer);
+            drop((writer, report));
             await_daemon(reader, pid).map(|()| Outcome::Live)
         }
         Fork::Child => {
             drop(reader);
-            let report = writer.try_clone()?;
             match serve(Ready(Some(writer))) {
                 Ok(()) => Ok(Outcome::Served),
                 Err(e) => Ok(fail(report, &e)),
@@ -104,14 +104,14 @@ fn fail(mut report: PipeWriter, error: &impl Display) -> Outcome {
 /// Waits until the daemon says how it went.
 fn await_daemon(mut reader: PipeReader, pid: i32) -> Result<(), LaunchError> {
     let mut first = [LIVE];
-    if reader.read(&mut first)? == 0 {
+    if reader.read(&mut first).map_err(LaunchError::Start)? == 0 {
         return Err(LaunchError::Died(how_it_ended(pid)));
     }
     if first == [LIVE] {
         return Ok(());
     }
     let mut message = first.to_vec();
-    reader.read_to_end(&mut message)?;
+    reader.read_to_end(&mut message).map_err(LaunchError::Start)?;
     Err(LaunchError::Refused(String::from_utf8_lossy(&message).into_owned()))
 }
 

@@ -94,7 +94,8 @@ pub enum UsageError {
 /// # Errors
 /// No mount point, too many positional arguments, or a flag without its argument.
 pub fn parse(program: &OsStr, arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
-    let mut parser = Parser { arguments: arguments.into_iter(), found: Invocation::default(), positionals: vec![] };
+    let mut parser =
+        Parser { arguments: arguments.into_iter(), found: Invocation::default(), positionals: vec![] };
     if let Some(request) = parser.read_all()? {
         return Ok(request);
     }
@@ -296,9 +297,12 @@ mod tests {
             ("src /mnt -o rw,lowerdir=a,dev,suid", Some("src"), "/mnt", &["rw,lowerdir=a,dev,suid"]),
             ("src /mnt -sfnv -o rw", Some("src"), "/mnt", &["rw"]),
             ("src /mnt -nvo rw -t fuse.plyfs", Some("src"), "/mnt", &["rw"]),
-            ("overlay /t -o workdir=w -o upperdir=u -o lowerdir=l -t plyfs", Some("overlay"), "/t", &[
-                "workdir=w", "upperdir=u", "lowerdir=l",
-            ]),
+            (
+                "overlay /t -o workdir=w -o upperdir=u -o lowerdir=l -t plyfs",
+                Some("overlay"),
+                "/t",
+                &["workdir=w", "upperdir=u", "lowerdir=l"],
+            ),
             ("-r /mnt", None, "/mnt", &["ro"]),
             ("-o a -- -src -mnt", Some("-src"), "-mnt", &["a"]),
             ("- /mnt", Some("-"), "/mnt", &[]),

@@ -124,7 +124,9 @@ pub enum OptionError {
     #[error("no lowerdir given: name the lower directories, top first (-o lowerdir=TOP:…:BOTTOM)")]
     NoLower,
     /// An upper directory that could not be written through.
-    #[error("upperdir {0} was given without a workdir: name an empty directory on the same file system (-o workdir=DIR), or mount read-only (-o ro)")]
+    #[error(
+        "upperdir {0} was given without a workdir: name an empty directory on the same file system (-o workdir=DIR), or mount read-only (-o ro)"
+    )]
     UpperWithoutWork(String),
 }
 

@@ -14,10 +14,12 @@ use super::options::{FlagChange, flags_of};
 use super::unmount::resolve;
 use crate::sys::Errno;
 use crate::sys::mount::{MountFlags, mount_remount};
-use crate::sys::xattr::{Target, removexattr};
+use crate::sys::xattr::{Target, setxattr};
 
-/// An attribute that no file has. Removing it changes nothing, yet a read-only union refuses.
+/// An attribute that no file has. Replacing it changes nothing, yet a read-only union refuses.
 const PROBE: &str = "user.plyfs.probe";
+/// The flag of setxattr(2) by which an attribute is changed, never made.
+const XATTR_REPLACE: u32 = 2;
 
 /// Why the flags of a mount could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -26,15 +28,17 @@ pub enum RemountError {
     #[error("no FUSE file system is mounted at {0}: nothing to remount")]
     NotMounted(PathBuf),
     /// The union has no layer to write to.
-    #[error("{0} has no upper directory and cannot be made writable: unmount it and mount it with upperdir= and workdir=")]
+    #[error(
+        "{0} has no upper directory and cannot be made writable: unmount it and mount it with upperdir= and workdir="
+    )]
     NoUpper(PathBuf),
     /// The kernel refused.
-    #[error("cannot remount {path}: {source}")]
+    #[error("cannot remount {path}: {reason}")]
     Failed {
         /// The mount point.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -44,7 +48,7 @@ pub enum RemountError {
 /// `target` is no FUSE mount point; it would be made writable and has no upper; the caller may not. The
 /// flags are then as they were.
 pub fn remount(target: &Path, change: FlagChange) -> Result<(), RemountError> {
-    let failed = |source: io::Error| RemountError::Failed { path: target.to_owned(), source };
+    let failed = |reason: io::Error| RemountError::Failed { path: target.to_owned(), reason };
     let path = resolve(target).map_err(failed)?;
     let entries = mountinfo::read().map_err(failed)?;
     let entry = mountinfo::topmost(&entries, &path)
@@ -72,6 +76,7 @@ fn current_flags(entry: &Entry) -> MountFlags {
 
 /// Whether the union at `path` itself, not the kernel, says that it is read-only.
 fn refuses_changes(path: &Path) -> bool {
-    let probed = File::open(path).map(|root| removexattr(Target::Fd(root.as_fd()), OsStr::new(PROBE)));
+    let probed = File::open(path)
+        .map(|root| setxattr(Target::Fd(root.as_fd()), OsStr::new(PROBE), b"", XATTR_REPLACE));
     probed.is_ok_and(|answer| answer == Err(Errno::ROFS))
 }

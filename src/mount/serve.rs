@@ -37,12 +37,12 @@ pub enum Attachment {
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// The mount point cannot be used.
-    #[error("cannot use the mount point {path}: {source}; it must be a directory that can be reached")]
+    #[error("cannot use the mount point {path}: {reason}; it must be a directory that can be reached")]
     MountPoint {
         /// The path as given.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The layers make no union.
     #[error(transparent)]
@@ -54,12 +54,12 @@ pub enum MountError {
     #[error("cannot set up the daemon: {0}")]
     SetUp(io::Error),
     /// The connection to the kernel broke.
-    #[error("serving {mountpoint} ended unexpectedly: {source}; the mount was taken away")]
+    #[error("serving {mountpoint} ended unexpectedly: {reason}; the mount was taken away")]
     Broken {
         /// The mount point.
         mountpoint: PathBuf,
         /// The reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The daemon reported a failure.
     #[error(transparent)]
@@ -83,7 +83,7 @@ fn serve(options: Options, target: &Path, ready: Ready) -> Result<(), MountError
     // Before any other thread exists, so that only the signal thread takes them.
     block_signals(SIGNALS).map_err(MountError::SetUp)?;
     let mountpoint = usable_mountpoint(target)
-        .map_err(|source| MountError::MountPoint { path: target.to_owned(), source })?;
+        .map_err(|reason| MountError::MountPoint { path: target.to_owned(), reason })?;
     let watcher = options.auto_unmount.then(|| Watcher::start(&mountpoint));
     let watcher = watcher.transpose().map_err(MountError::SetUp)?;
     raise_nofile_limit();
@@ -161,8 +161,8 @@ impl LiveMount {
                         deadline = Some(Instant::now() + BUSY_GRACE);
                     }
                 }
-                Some(Event::Ended(Err(source))) => {
-                    return Err(MountError::Broken { mountpoint: self.mountpoint.clone(), source });
+                Some(Event::Ended(Err(reason))) => {
+                    return Err(MountError::Broken { mountpoint: self.mountpoint.clone(), reason });
                 }
                 Some(Event::Ended(Ok(())) | Event::Signal(_)) => return Ok(()),
                 None => {

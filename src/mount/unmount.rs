@@ -13,12 +13,12 @@ use crate::sys::mount::{UnmountFlags, unmount as umount2};
 #[derive(Debug, thiserror::Error)]
 pub enum UnmountError {
     /// The path does not lead anywhere.
-    #[error("cannot find {path}: {source}")]
+    #[error("cannot find {path}: {reason}")]
     Path {
         /// The path as given.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Nothing is mounted there.
     #[error("nothing is mounted at {0}: name the mount point itself, as /proc/self/mountinfo shows it")]
@@ -32,15 +32,17 @@ pub enum UnmountError {
         fs_type: String,
     },
     /// A program still uses it.
-    #[error("{0} is in use: end the programs that have files open or work in it (fuser -m shows them), or detach it with --lazy")]
+    #[error(
+        "{0} is in use: end the programs that have files open or work in it (fuser -m shows them), or detach it with --lazy"
+    )]
     Busy(PathBuf),
     /// The mount table or the unmounting failed.
-    #[error("cannot unmount {path}: {source}")]
+    #[error("cannot unmount {path}: {reason}")]
     Failed {
         /// The mount point.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -49,8 +51,8 @@ pub enum UnmountError {
 /// # Errors
 /// `target` is no FUSE mount point, is in use (with [`Lazy::No`]), or the caller may not.
 pub fn unmount(target: &Path, lazy: Lazy) -> Result<(), UnmountError> {
-    let path = resolve(target).map_err(|source| UnmountError::Path { path: target.to_owned(), source })?;
-    let failed = |source| UnmountError::Failed { path: path.clone(), source };
+    let path = resolve(target).map_err(|reason| UnmountError::Path { path: target.to_owned(), reason })?;
+    let failed = |reason| UnmountError::Failed { path: path.clone(), reason };
     let entries = mountinfo::read().map_err(failed)?;
     match mountinfo::topmost(&entries, &path) {
         None => return Err(UnmountError::NotMounted(path)),
@@ -129,8 +131,12 @@ impl Mounted {
             return umount_or_detach(&self.mountpoint);
         };
         let entries = mountinfo::read()?;
-        let ours = entries.iter().rev().filter(|entry| entry.device == device && entry.is_fuse());
-        ours.map(|entry| take_one_away(entry, &entries)).fold(Ok(()), |all, one| one.and(all))
+        let mut taken = Ok(());
+        for ours in entries.iter().rev().filter(|entry| entry.device == device && entry.is_fuse()) {
+            // One that stays must not keep the others.
+            taken = take_one_away(ours, &entries).and(taken);
+        }
+        taken
     }
 }
 

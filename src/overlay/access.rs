@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::sys::fs::{self, AtFlags, Mode, OFlags, Stat, Timestamps};
 use crate::sys::xattr::Target;
@@ -17,7 +17,15 @@ pub enum Access {
     Fd(Arc<OwnedFd>),
 }
 
+/// The name of a directory below itself.
+static DOT: LazyLock<Arc<OsStr>> = LazyLock::new(|| OsStr::new(".").into());
+
 impl Access {
+    /// An open directory.
+    pub fn of_dir(fd: Arc<OwnedFd>) -> Access {
+        Access::At(fd, DOT.clone())
+    }
+
     /// Where its extended attributes are.
     pub fn xattrs(&self) -> Target<'_> {
         match self {

@@ -66,14 +66,14 @@ impl Overlay {
             if inode.is_upper() {
                 return self.complete_data(inode, content);
             }
-            if !inode.is_unlinked() {
+            if !inode.is_nameless() {
                 self.copy_up_parents(inode)?;
             }
             let _ops = inode.ops.lock();
             if inode.is_upper() {
                 continue;
             }
-            if inode.is_unlinked() {
+            if inode.is_nameless() {
                 return CopyUp::new(self, inode, content)?.keep_unnamed();
             }
             let Some((parent, name)) = inode.location() else { return Err(Error::NotFound) };
@@ -207,7 +207,7 @@ impl<'a> CopyUp<'a> {
         let _entries = parent.entries.lock();
         let published = self.overlay.keeping_times(&fd, || {
             if let (Some(index_name), Prepared::Unnamed(file)) = (&index_name, &prepared) {
-                self.overlay.publish_in_index(file, index_name, self.links())?;
+                self.overlay.publish_in_index(file, index_name, self.links(), 2)?;
             }
             self.publish(&prepared, &fd, name)
         });
@@ -219,17 +219,23 @@ impl<'a> CopyUp<'a> {
         Ok(())
     }
 
-    /// A file without a name any more: its copy gets none either.
+    /// A file without a known name: its copy gets none either, but for the one in the index.
     fn keep_unnamed(self) -> Result<()> {
         if self.inode.kind != Kind::File {
             return Err(Error::NotFound);
         }
         let Prepared::Unnamed(fd) = self.prepare_file()? else { return Err(Error::Unsupported) };
+        let index_name = self.index_name().filter(|_| !self.inode.is_unlinked());
+        if let Some(index_name) = &index_name {
+            self.overlay.publish_in_index(&fd, index_name, self.links(), 1)?;
+        }
         self.overlay.files.close(self.inode);
         let mut state = self.inode.state.write();
         state.layer = UPPER;
         let file = state.file.get_or_insert_with(Box::default);
-        file.pinned = Some(Arc::new(fd));
+        file.nlink = index_name.as_ref().map(|_| self.links()).or(file.nlink);
+        file.pinned = if index_name.is_none() { Some(Arc::new(fd)) } else { None };
+        file.index_name = index_name;
         file.data = None;
         self.inode.learn(NOT_METACOPY);
         Ok(())
@@ -240,7 +246,7 @@ impl<'a> CopyUp<'a> {
         self.inode.kind == Kind::File
             && self.content == Content::AttributesSuffice
             && self.overlay.config.metacopy
-            && !self.inode.is_unlinked()
+            && !self.inode.is_nameless()
             && self.real.over.is_none()
     }
 

@@ -27,6 +27,19 @@ pub struct Backing {
     pub upper: bool,
 }
 
+impl Backing {
+    /// When its content last changed, in seconds and nanoseconds.
+    pub fn mtime(&self) -> Option<(i64, u64)> {
+        let st = fs::fstat(&self.fd).ok()?;
+        Some((st.st_mtime as i64, st.st_mtime_nsec as u64))
+    }
+
+    /// Whether a write may have to drop set-id bits.
+    pub fn has_set_ids(&self) -> bool {
+        fs::fstat(&self.fd).is_ok_and(|st| st.st_mode & (S_ISUID | S_ISGID) != 0)
+    }
+}
+
 /// Whether set-id bits are to be dropped because content changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetIds {
@@ -125,9 +138,8 @@ impl Overlay {
         if self.config.volatile || !inode.is_upper() || inode.is_unlinked() {
             return Ok(());
         }
-        let access = self.access(&inode)?;
-        let Access::Fd(fd) = access else { return Err(Error::NotDirectory) };
-        Ok(fs::fsync(dir::open_listing(&*fd)?)?)
+        let upper = inode.source_in(UPPER).ok_or(Error::NotDirectory)?;
+        Ok(fs::fsync(dir::open_listing(&*self.dirs.fd(&upper)?)?)?)
     }
 
     /// `fallocate(2)`, the file copied up first; `mode` as there.

@@ -71,6 +71,10 @@ pub struct FileState {
     pub pinned: Option<Arc<OwnedFd>>,
     /// Where the data lies, when the file at the name holds attributes only.
     pub data: Option<(Arc<RealDir>, Arc<OsStr>)>,
+    /// Names beside the one in the state by which a file with several links is known here.
+    pub other_names: Vec<(Arc<Inode>, Arc<OsStr>)>,
+    /// Whether the name in the state is gone, though other names may exist that are not known here.
+    pub nameless: bool,
     /// Whether all its names were removed.
     pub unlinked: bool,
     /// Links of the whole union, where the real file's count does not tell.
@@ -92,6 +96,53 @@ pub struct State {
     pub dir: Option<Box<DirState>>,
     /// Present for files with more to say than a name.
     pub file: Option<Box<FileState>>,
+}
+
+impl State {
+    /// Whether the file is known by this name in the first place.
+    pub fn is_named(&self, parent: &Inode, name: &OsStr) -> bool {
+        self.parent.as_ref().is_some_and(|p| p.node == parent.node) && *self.name == *name
+    }
+
+    /// The file is known by this name, too; in the first place where it had lost all others.
+    pub fn add_name(&mut self, parent: &Arc<Inode>, name: &OsStr) {
+        let known = self.is_named(parent, name);
+        let file = self.file.get_or_insert_with(Box::default);
+        if file.nameless || file.unlinked || file.pinned.is_some() {
+            self.parent = Some(parent.clone());
+            self.name = name.into();
+            (file.nameless, file.unlinked, file.pinned) = (false, false, None);
+        } else if !known && !file.other_names.iter().any(|(p, n)| p.node == parent.node && **n == *name) {
+            file.other_names.push((parent.clone(), name.into()));
+        }
+    }
+
+    /// The file has this name no more; returns whether another one is known.
+    pub fn drop_name(&mut self, parent: &Inode, name: &OsStr) -> bool {
+        let first = self.is_named(parent, name);
+        let file = self.file.get_or_insert_with(Box::default);
+        file.other_names.retain(|(p, n)| p.node != parent.node || **n != *name);
+        if first {
+            match file.other_names.pop() {
+                Some((parent, name)) => (self.parent, self.name) = (Some(parent), name),
+                None => file.nameless = true,
+            }
+        }
+        !file.nameless
+    }
+
+    /// The file has another name instead of the old one.
+    pub fn change_name(&mut self, old: (&Inode, &OsStr), new: (&Arc<Inode>, &OsStr)) {
+        let first = self.is_named(old.0, old.1) || self.dir.is_some();
+        if first {
+            (self.parent, self.name) = (Some(new.0.clone()), new.1.into());
+            return;
+        }
+        if let Some(file) = &mut self.file {
+            file.other_names.retain(|(p, n)| p.node != old.0.node || **n != *old.1);
+        }
+        self.add_name(new.0, new.1);
+    }
 }
 
 /// A file of the view.
@@ -181,6 +232,11 @@ impl Inode {
         write(self.state.write().file.get_or_insert_with(Box::default))
     }
 
+    /// Whether the name by which it was known is gone.
+    pub fn is_nameless(&self) -> bool {
+        self.state.read().file.as_ref().is_some_and(|f| f.nameless || f.unlinked)
+    }
+
     /// Whether its last name was removed.
     pub fn is_unlinked(&self) -> bool {
         let state = self.state.read();
@@ -219,6 +275,7 @@ pub struct InodeTable {
     /// Inode numbers whose file has a counted node number.
     renumbered: DashMap<u64, u64>,
     next: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 /// A new inode before it has its node number.
@@ -237,7 +294,7 @@ pub struct NewInode {
 impl InodeTable {
     /// An empty table.
     pub fn new() -> Arc<InodeTable> {
-        Arc::new(InodeTable { slots: DashMap::new(), renumbered: DashMap::new(), next: AtomicU64::new(COUNTED) })
+        Arc::new(InodeTable { slots: DashMap::new(), renumbered: DashMap::new(), next: AtomicU64::new(COUNTED), forgotten: AtomicU64::new(0) })
     }
 
     /// Adds the root, which the kernel knows without a lookup and never forgets.
@@ -348,6 +405,10 @@ impl InodeTable {
             }
         };
         drop(released);
+        // Looking at the size of every shard pays only once per many.
+        if self.forgotten.fetch_add(1, Ordering::Relaxed) % 16384 == 16383 {
+            self.trim();
+        }
     }
 
     /// An inode went: its slot is freed unless another inode has it by now.
@@ -358,20 +419,10 @@ impl InodeTable {
         }
     }
 
-    /// Gives memory back where most of the table is empty by now; called after many were forgotten.
-    pub fn trim(&self) {
+    /// Gives memory back where most of the table is empty by now.
+    fn trim(&self) {
         if self.slots.capacity() > 4 * self.slots.len() + 4096 {
             self.slots.shrink_to_fit();
         }
-    }
-
-    /// How many inodes are alive.
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether no inode is alive.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
     }
 }

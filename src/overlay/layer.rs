@@ -11,6 +11,9 @@ use crate::sys::{self, dir, handle, mount};
 
 use super::real_dir::{LayerNo, RealDir};
 
+/// The type of the kernel's overlayfs in statfs(2).
+const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+
 /// A layer directory, opened once for as long as the mount lives.
 #[derive(Debug)]
 pub struct Layer {
@@ -20,16 +23,14 @@ pub struct Layer {
     pub root: Arc<RealDir>,
     /// Tells its device from those of the other layers: 0 for the first, and so on.
     pub device: u8,
-    /// The device number of the root.
-    pub dev: u64,
     /// The UUID of its file system, where it has one.
     pub uuid: Option<[u8; 16]>,
     /// Whether owners, modes and types are recorded in `user.containers.override_stat`.
     pub override_stat: bool,
     /// Whether the mount it was given through maps ids itself.
     pub idmapped: bool,
-    /// Whether it is reached through a private read-only clone of its mount.
-    pub cloned: bool,
+    /// Whether its file system is stacked on others itself.
+    pub stacked: bool,
 }
 
 /// A directory opened as given by the user, before it is a layer.
@@ -93,35 +94,35 @@ impl Layer {
         match mount::clone_read_only(opened.fd.as_fd()) {
             Ok(clone) => {
                 let fd = opened.fd;
-                let layer = Layer::new(Opened { fd: clone, ..opened }, role, idmapped, true);
+                let layer = Layer::new(Opened { fd: clone, ..opened }, role, idmapped);
                 drop(fd);
                 layer
             }
             Err(e) => {
                 log::debug!("no private clone of {}: {e}", opened.path.display());
-                Layer::new(opened, role, idmapped, false)
+                Layer::new(opened, role, idmapped)
             }
         }
     }
 
     /// The upper.
     pub fn upper(opened: Opened, role: LayerRole) -> Layer {
-        Layer::new(opened, role, false, false)
+        Layer::new(opened, role, false)
     }
 
-    fn new(opened: Opened, role: LayerRole, idmapped: bool, cloned: bool) -> Layer {
+    fn new(opened: Opened, role: LayerRole, idmapped: bool) -> Layer {
         let recorded = getxattr_opt(Target::Fd(opened.fd.as_fd()), OVERRIDE_STAT.as_ref());
         let override_stat = role.override_stat || matches!(recorded, Ok(Some(_)));
         let uuid = uuid_of(opened.fd.as_fd());
+        let stacked = fs::fs_type(opened.fd.as_fd()).is_ok_and(|t| t == OVERLAYFS_SUPER_MAGIC);
         Layer {
             path: opened.path,
-            dev: opened.st.st_dev,
             device: role.device,
             root: RealDir::root(role.number, opened.fd),
             uuid,
             override_stat,
             idmapped,
-            cloned,
+            stacked,
         }
     }
 }

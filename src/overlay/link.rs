@@ -13,7 +13,6 @@ use super::dir_index::Place;
 use super::error::{Error, Result};
 use super::inode::Inode;
 use super::lookup::Entry;
-use super::real_dir::UPPER;
 use super::union::Overlay;
 
 impl Overlay {
@@ -28,20 +27,18 @@ impl Overlay {
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
         let access = self.access(&inode)?;
-        let below = {
+        {
             let _ops = inode.ops.lock();
             let _entries = parent.entries.lock();
             let below = self.publish_link(&access, &parent, &fd, name)?;
             self.links_changed(&inode, 1)?;
             let st = access.stat()?;
             self.note_new_entry(&parent, name, inode.kind, st.st_ino, below)?;
-            below
-        };
-        log::trace!("link {} below {below}", name.display());
+        }
         if inode.ino != self.numbers.shown(self.upper()?.layer.device, access.stat()?.st_ino) {
             self.mark_impure(&parent)?;
         }
-        self.found_again(&inode, &parent, name);
+        inode.state.write().add_name(&parent, name);
         let attr = self.attr(&inode)?;
         self.table.remember(&inode);
         Ok(Entry { node: inode.node, attr })
@@ -73,20 +70,6 @@ impl Overlay {
         renamed.inspect_err(|_| work.discard(&temporary))?;
         self.remove_whiteout_file(dir, name)?;
         Ok(below)
-    }
-
-    /// A file whose known name was removed is known by this one from now on.
-    pub(super) fn found_again(&self, inode: &Inode, parent: &Arc<Inode>, name: &OsStr) {
-        let mut state = inode.state.write();
-        if state.layer != UPPER || state.file.as_ref().is_none_or(|f| f.pinned.is_none()) {
-            return;
-        }
-        state.parent = Some(parent.clone());
-        state.name = name.into();
-        if let Some(file) = &mut state.file {
-            file.pinned = None;
-            file.unlinked = false;
-        }
     }
 }
 

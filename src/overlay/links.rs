@@ -62,8 +62,9 @@ impl Overlay {
         }
     }
 
-    /// Gives a prepared copy its name in the index and records the union's link count.
-    pub(super) fn publish_in_index(&self, file: &OwnedFd, name: &OsStr, links: u32) -> Result<()> {
+    /// Gives a prepared copy its name in the index and records the union's link count beside the `real` one that
+    /// the copy is about to have.
+    pub(super) fn publish_in_index(&self, file: &OwnedFd, name: &OsStr, links: u32, real: u32) -> Result<()> {
         let index = self.index_dir().ok_or(Error::Unsupported)?;
         match fs::link_fd(file.as_fd(), index.as_fd(), name) {
             Ok(()) => {}
@@ -74,8 +75,7 @@ impl Overlay {
             }
             Err(e) => return Err(e.into()),
         }
-        // The copy has two names in a moment: the index's and its own.
-        self.write_links(Target::Fd(file.as_fd()), links, 2)
+        self.write_links(Target::Fd(file.as_fd()), links, real)
     }
 
     /// Records the union's link count relative to the real one.

@@ -82,11 +82,6 @@ impl Overlay {
         self.table.forget(node, count);
     }
 
-    /// Gives back memory after many inodes were forgotten.
-    pub fn trim(&self) {
-        self.table.trim();
-    }
-
     /// The inode behind a name that must exist.
     pub(super) fn resolve(&self, parent: &Arc<Inode>, name: &OsStr) -> Result<Arc<Inode>> {
         let found = self.find(parent, name)?.ok_or(Error::NotFound)?;
@@ -332,12 +327,8 @@ impl Overlay {
         if living.kind != found.real.kind() {
             return Ok(false);
         }
-        let known_here = {
-            let state = living.state.read();
-            state.parent.as_ref().is_some_and(|p| p.node == parent.node) && *state.name == *name
-        };
         if living.is_dir() {
-            return Ok(known_here && !living.is_unlinked());
+            return Ok(living.state.read().is_named(parent, name) && !living.is_unlinked());
         }
         match (living.is_upper(), found.layer == UPPER) {
             (false, false) => Ok(true),
@@ -350,17 +341,11 @@ impl Overlay {
         }
     }
 
-    /// A file all of whose known names were removed is known by this one from now on.
+    /// A file with several links is known by one more name.
     fn relocate(&self, living: &Inode, parent: &Arc<Inode>, name: &OsStr, found: &Found) {
-        let mut state = living.state.write();
-        let lost = state.file.as_ref().is_some_and(|f| f.pinned.is_some() || f.unlinked);
-        if lost && found.sources.is_empty() && found.layer == state.layer {
-            state.parent = Some(parent.clone());
-            state.name = name.into();
-            if let Some(file) = &mut state.file {
-                file.pinned = None;
-                file.unlinked = false;
-            }
+        let known = living.state.read().is_named(parent, name);
+        if !living.is_dir() && (!known || living.is_nameless()) && (found.layer == UPPER) == living.is_upper() {
+            living.state.write().add_name(parent, name);
         }
     }
 

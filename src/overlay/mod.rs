@@ -2,7 +2,7 @@
 
 mod access;
 mod attr;
-mod config;
+pub mod config;
 mod copy_up;
 mod create;
 mod data;

@@ -74,23 +74,6 @@ impl RealDir {
         }
     }
 
-    /// Whether this is its layer's root.
-    pub fn is_root(&self) -> bool {
-        matches!(&*self.place.read(), Place::Root(_))
-    }
-
-    /// The names from the layer's root to here.
-    pub fn path(&self) -> Vec<Arc<OsStr>> {
-        let mut names = Vec::new();
-        let mut next = self.place();
-        while let Some((parent, name)) = next {
-            names.push(name);
-            next = parent.place();
-        }
-        names.reverse();
-        names
-    }
-
     /// The open descriptor, if it is at hand without a system call.
     fn cached_fd(&self) -> Option<Arc<OwnedFd>> {
         if let Some(fd) = &*self.fd.lock() {

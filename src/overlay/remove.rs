@@ -142,38 +142,38 @@ impl Overlay {
     /// The name is gone: counts the links that are left.
     pub(super) fn lost_name(&self, farewell: Farewell, parent: &Inode, name: &OsStr) -> Result<()> {
         let inode = &farewell.inode;
+        let named = inode.state.write().drop_name(parent, name);
         if self.indexed(inode).is_some() {
             return self.links_changed(inode, -1);
         }
-        if !farewell.in_upper {
-            if inode.is_upper() {
-                return Ok(());
-            }
-            let lost = {
-                let mut lost = self.lost_links.entry(inode.ino).or_insert(0);
-                *lost += 1;
-                *lost
-            };
-            if lost >= farewell.real_links {
-                self.lost_links.remove(&inode.ino);
+        if farewell.in_upper {
+            let last = farewell.real_links <= 1;
+            if last || !named {
                 inode.with_file_mut(|file| {
-                    file.unlinked = true;
-                    file.nlink = Some(0);
+                    file.unlinked = last;
+                    file.pinned = farewell.pinned;
                 });
             }
-            return Ok(());
-        }
-        let was_known_by = {
-            let state = inode.state.read();
-            state.parent.as_ref().is_some_and(|p| p.node == parent.node) && *state.name == *name
-        };
-        if farewell.real_links <= 1 || was_known_by {
-            inode.with_file_mut(|file| {
-                file.unlinked = farewell.real_links <= 1;
-                file.pinned = farewell.pinned;
-            });
+        } else if !inode.is_upper() {
+            self.lost_lower_name(inode, farewell.real_links);
         }
         Ok(())
+    }
+
+    /// A file of a lower has one visible name less.
+    fn lost_lower_name(&self, inode: &Inode, links: u32) {
+        let lost = {
+            let mut lost = self.lost_links.entry(inode.ino).or_insert(0);
+            *lost += 1;
+            *lost
+        };
+        if lost >= links {
+            self.lost_links.remove(&inode.ino);
+            inode.with_file_mut(|file| {
+                file.unlinked = true;
+                file.nlink = Some(0);
+            });
+        }
     }
 
     /// Whether nothing is visible in a directory.

@@ -10,7 +10,6 @@ use crate::sys::fs::{self, RenameFlags};
 use crate::sys::xattr::{Target, setxattr};
 use crate::sys::Errno;
 
-use super::attr::Kind;
 use super::config::RedirectDir;
 use super::copy_up::Content;
 use super::error::{Error, Result};
@@ -396,19 +395,10 @@ impl Overlay {
     }
 }
 
-/// The inode is known by its new name from now on, if it was known by the old one.
+/// The inode is known by its new name from now on.
 fn moved(inode: &Inode, old: &End, new: &End, redirect: Option<Vec<OsString>>) -> Result<()> {
     let mut state = inode.state.write();
-    let was_here = state.parent.as_ref().is_some_and(|p| p.node == old.parent.node) && state.name == old.name;
-    let lost = state.file.as_ref().is_some_and(|f| f.pinned.is_some());
-    if was_here || lost || inode.kind == Kind::Directory {
-        state.parent = Some(new.parent.clone());
-        state.name = new.name.clone();
-        if let Some(file) = &mut state.file {
-            file.pinned = None;
-            file.unlinked = false;
-        }
-    }
+    state.change_name((&old.parent, &old.name), (&new.parent, &new.name));
     if let Some(dir) = &mut state.dir {
         if let Some(upper) = dir.upper() {
             upper.dir.moved(&new.dir, new.name.clone());

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::sys::fs::{self, FlockOperation};
 use crate::sys::{Errno, dir, process};
@@ -199,11 +198,6 @@ impl Upper {
             log::warn!("{} has no extended attributes: directories keep no redirects", path.display());
         }
         Ok(Upper { layer: Layer::upper(upper, role), work: parts, features, _locks: locks })
-    }
-
-    /// An owned reference to the work directory's descriptor.
-    pub fn work_dir(&self) -> Arc<OwnedFd> {
-        self.work.dir.clone()
     }
 }
 

@@ -47,7 +47,6 @@ pub struct Overlay {
     pub(super) table: Arc<InodeTable>,
     pub(super) dirs: DirCache,
     pub(super) files: FileCache,
-    pub(super) root: Arc<Inode>,
     /// Links of lower files that were whited out before any copy-up, by inode number.
     pub(super) lost_links: DashMap<u64, u32>,
     /// The inode numbers shown.
@@ -73,6 +72,8 @@ pub struct Settings {
     pub static_nlink: bool,
     /// Whether new files record their owner in an attribute.
     pub record_owner: bool,
+    /// Whether the daemon is root of the initial user namespace.
+    pub initial_root: bool,
     /// The daemon's own ids, which new files get by themselves.
     pub own: (u32, u32),
 }
@@ -87,6 +88,7 @@ impl Settings {
             acl: config.acl,
             static_nlink: config.static_nlink,
             record_owner: config.xattr_permissions != XattrPermissions::Off,
+            initial_root: process::is_initial_admin(),
             own: (sysfs::geteuid().as_raw(), sysfs::getegid().as_raw()),
         }
     }
@@ -107,7 +109,7 @@ impl Overlay {
         let ids = Ids::new(&config);
         let namespace = features::namespace(&config);
         let dirs = DirCache::new((descriptors / 8).clamp(16, 256));
-        let root = open_root(&stack, &table, &dirs, namespace).map_err(|e| OpenError::Directory {
+        open_root(&stack, &table, &dirs, namespace).map_err(|e| OpenError::Directory {
             role: "top",
             path: stack.layers().next().map(|l| l.path.clone()).unwrap_or_default(),
             errno: e.errno(),
@@ -121,7 +123,6 @@ impl Overlay {
             table,
             dirs,
             files,
-            root,
             lost_links: DashMap::new(),
             numbers: LargeNumbers::default(),
             moving: parking_lot::Mutex::new(()),
@@ -158,7 +159,7 @@ impl Overlay {
             if let Some(dir) = &state.dir {
                 let top = dir.sources.first().ok_or(Error::NotFound)?.dir.clone();
                 drop(state);
-                return Ok(Access::Fd(self.dirs.fd(&top)?));
+                return Ok(Access::of_dir(self.dirs.fd(&top)?));
             }
             if let Some(file) = &state.file {
                 if let Some(pinned) = &file.pinned {
@@ -243,6 +244,23 @@ impl Overlay {
             self.count_data_blocks(inode, &mut attr);
         }
         Ok(attr)
+    }
+
+    /// Whether the mount is served by root of the initial user namespace.
+    pub fn is_initial_root(&self) -> bool {
+        self.config.initial_root
+    }
+
+    /// Whether a layer lies on a file system that is itself stacked on others.
+    pub fn is_stacked(&self) -> bool {
+        self.stack.layers().any(|layer| layer.stacked)
+    }
+
+    /// Whether the next change of content would copy a file of some size.
+    pub fn copies_much(&self, node: u64) -> bool {
+        self.inode(node).is_ok_and(|inode| {
+            inode.kind == Kind::File && !(inode.is_upper() && inode.knows(super::inode::NOT_METACOPY))
+        })
     }
 
     /// Refuses the names that mark deletions in layers.

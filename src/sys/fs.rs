@@ -99,3 +99,8 @@ pub fn lchmodat(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> Result<()> {
         other => other.map(drop),
     }
 }
+
+/// The type of the file system that `fd` lies on (`f_type` of statfs(2)).
+pub fn fs_type(fd: BorrowedFd<'_>) -> Result<i64> {
+    Ok(rustix::fs::fstatfs(fd)?.f_type)
+}

@@ -29,7 +29,8 @@ struct MountAttr {
 /// # Errors
 /// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` for a mount that may not be cloned.
 pub fn clone_read_only(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(dir, "", flags)?;
     mount_setattr_read_only(tree.as_fd())?;
     Ok(tree)

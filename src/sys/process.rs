@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 pub use rustix::process::{
-    Pid, Resource, WaitOptions, WaitStatus, getpid, getrlimit, getuid, getgid, setrlimit, setsid, waitpid,
+    Pid, Resource, WaitOptions, WaitStatus, getgid, getpid, getrlimit, getuid, setrlimit, setsid, waitpid,
 };
 pub use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 pub use rustix::thread::{CapabilitySet, capabilities};

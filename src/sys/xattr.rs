@@ -42,7 +42,8 @@ impl Target<'_> {
     fn at(&self) -> Result<(i32, CString, libc::c_uint)> {
         Ok(match self {
             Target::At(dir, name) => (dir.as_raw_fd(), c_string(name.as_bytes())?, libc::AT_SYMLINK_NOFOLLOW as u32),
-            Target::Fd(fd) => (fd.as_raw_fd(), CString::default(), libc::AT_EMPTY_PATH as u32),
+            // AT_EMPTY_PATH would refuse an O_PATH descriptor.
+            Target::Fd(fd) => (libc::AT_FDCWD, c_string(proc_fd_path(*fd).as_bytes())?, 0),
         })
     }
 

@@ -197,6 +197,6 @@ fn reserved_names_are_no_files() {
 fn a_bad_mark_is_an_error_that_names_the_file() {
     let t = Layers::new();
     t.upper.dir("d").mark("d", "redirect", "../../etc");
-    let error = plyfs::layer::diff::diff(&t.upper.root, &t.lowers()).expect_err("refused");
+    let error = plyfs::layer::diff::diff(&t.upper.root, &t.lowers(), None).expect_err("refused");
     assert!(error.to_string().contains("upper/d: redirect"), "{error}");
 }

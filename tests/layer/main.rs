@@ -4,5 +4,6 @@
 
 mod diff;
 mod kernel;
+mod model;
 mod pack;
 mod tree;

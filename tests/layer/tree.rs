@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -47,6 +48,11 @@ impl Layers {
         vec![self.lower.root.clone(), self.base.root.clone()]
     }
 
+    /// A path beside the layers, where nothing is yet.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Gives every file the same time, so that directories that are alike compare alike.
     pub fn settle(&self) {
         settle(self.dir.path());
@@ -54,7 +60,11 @@ impl Layers {
 
     /// The lines of `diff`.
     pub fn diff(&self) -> Vec<String> {
-        let changes = diff::diff(&self.upper.root, &self.lowers()).expect("diff");
+        self.diff_with(None)
+    }
+
+    pub fn diff_with(&self, work: Option<&Path>) -> Vec<String> {
+        let changes = diff::diff(&self.upper.root, &self.lowers(), work).expect("diff");
         changes.iter().map(ToString::to_string).collect()
     }
 
@@ -158,11 +168,16 @@ pub fn set_mtime(path: &Path, seconds: i64, nanos: i64) {
     sys::utimensat(sys::CWD, path, &times, sys::AtFlags::SYMLINK_NOFOLLOW).expect("times");
 }
 
+/// Says that a test was not run, past the harness, which keeps what a passing test prints.
+pub fn skipped(why: &str) {
+    writeln!(std::io::stderr(), "SKIPPED, NOT RUN: {why}").expect("standard error");
+}
+
 /// Whether this test can run; says so loudly where it cannot.
 pub fn privileged(test: &str) -> bool {
     let root = sys::geteuid().is_root();
     if !root {
-        eprintln!("SKIPPED: {test} needs root and was NOT run");
+        skipped(&format!("{test} needs root"));
     }
     root
 }

@@ -12,11 +12,11 @@ use rustix::io::Errno;
 /// Few names, so that layers and operations meet.
 pub const NAMES: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h"];
 /// Modes of directories, the first ones more often.
-pub const DIRECTORY_MODES: &[u32] = &[0o755, 0o755, 0o755, 0o777, 0o700, 0o2775, 0o1777, 0o555];
+pub const DIRECTORY_MODES: &[u32] = &[0o755, 0o755, 0o777, 0o777, 0o700, 0o2775, 0o1777, 0o555];
 /// Modes of other files.
 pub const FILE_MODES: &[u32] = &[0o644, 0o644, 0o600, 0o666, 0o755, 0o4755, 0o2755, 0o444, 0o000];
 /// Owners, each also as a group; the second one is also an actor.
-pub const OWNERS: &[u32] = &[0, 0, 1000, 65534];
+pub const OWNERS: &[u32] = &[0, 1000, 1000, 65534];
 
 /// What a directory that is being made will be merged with.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,8 @@ enum Below<'a> {
 pub fn fill(root: &Path, bottom: Option<&Path>, rng: &mut ChaCha8Rng) -> Result<(), Errno> {
     let mut files = Vec::new();
     fill_directory(root, bottom.map_or(Below::Nothing, Below::Directory), 0, rng, &mut files)?;
-    fs::chmodat(CWD, root, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+    let mode = if rng.random_bool(0.5) { 0o755 } else { 0o777 };
+    fs::chmodat(CWD, root, Mode::from_raw_mode(mode), AtFlags::empty())?;
     set_time(root, rng)
 }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use self::header::{BLOCK, EntryType, Header};
 use self::output::{Digesting, Pending};
 use super::LayerError;
+use super::index::Aliases;
 use super::lowers::{Lookup, Lower};
 use super::merged::{Child, Merged, Names, Scope};
 use super::node::{Entry, Kind, Node, Time};
@@ -31,6 +32,9 @@ const BUFFER: usize = 256 * 1024;
 pub struct PackOptions {
     /// Later modification times become this one, in seconds since the epoch (`SOURCE_DATE_EPOCH`).
     pub latest_mtime: Option<i64>,
+    /// The union's work directory. Its index names the lower files that were changed under one of their
+    /// several names; without it the others keep their old content in the layer.
+    pub work: Option<PathBuf>,
 }
 
 /// A layer that was written.
@@ -58,9 +62,14 @@ pub fn pack(
     out: impl Write,
 ) -> Result<Packed, LayerError> {
     let (merged, scope) = Merged::open(upper, lowers)?;
+    let aliases = match &options.work {
+        Some(work) => Aliases::find(work, &merged)?,
+        None => Aliases::default(),
+    };
     let mut packer = Packer {
         out: Digesting::new(out),
         options,
+        aliases,
         links: HashMap::new(),
         entries: 0,
         path: Vec::new(),
@@ -94,6 +103,7 @@ pub fn pack_to_file(
 struct Packer<'a, W: Write> {
     out: Digesting<W>,
     options: &'a PackOptions,
+    aliases: Aliases,
     /// The first path of each file with several links, by device and inode number.
     links: HashMap<(u64, u64), Vec<u8>>,
     entries: u64,
@@ -105,7 +115,11 @@ struct Packer<'a, W: Write> {
 impl<W: Write> Packer<'_, W> {
     /// Writes a directory's content.
     fn visit(&mut self, merged: &Merged, scope: Scope) -> Result<(), LayerError> {
-        for (name, upper) in self.write_whiteouts(merged, scope)? {
+        let mut names = self.write_whiteouts(merged, scope)?;
+        for name in self.aliases.names_below(&self.path) {
+            names.entry(name).or_insert(None);
+        }
+        for (name, upper) in names {
             if let Some(child) = merged.child(&name, upper)? {
                 self.write_child(&name, child, merged, scope)?;
             }
@@ -140,11 +154,14 @@ impl<W: Write> Packer<'_, W> {
     ) -> Result<(), LayerError> {
         let path = [&self.path, name.as_bytes()].concat();
         match child {
-            Child::File(lookup) => self.write_file(path, &lookup),
+            Child::File(lookup) => {
+                let alias = self.aliases.get(&path).cloned();
+                self.write_file(path, &alias.unwrap_or(lookup))
+            }
             Child::Dir(place, merged, scope) => {
                 let replaces = parent_scope == Scope::Delta && scope == Scope::Whole;
                 let marked = replaces && (is_opaque(&merged) || hides_directory(parent, name)?);
-                let scope = if parent_scope == Scope::Whole { Scope::Whole } else { scope };
+                let scope = scope.within(parent_scope);
                 self.write_dir(path, &place, marked.then(|| OsStr::new(whiteout::OPAQUE_FILE)))?;
                 let length = self.path.len();
                 self.path.extend_from_slice(name.as_bytes());

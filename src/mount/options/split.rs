@@ -70,10 +70,8 @@ fn first_option(text: &[u8]) -> (RawOption<'_>, usize) {
         return (RawOption { name: &text[..end], value: None }, end);
     };
     let value = &text[equals + 1..];
-    let (raw, length) = quoted(value).map_or_else(
-        || (&text[equals + 1..end], end),
-        |inner| (inner, equals + 1 + inner.len() + 2),
-    );
+    let (raw, length) = quoted(value)
+        .map_or_else(|| (&text[equals + 1..end], end), |inner| (inner, equals + 1 + inner.len() + 2));
     (RawOption { name: &text[..equals], value: Some(RawValue(raw)) }, length)
 }
 

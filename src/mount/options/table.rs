@@ -60,7 +60,7 @@ pub(super) static TABLE: &[(&str, Effect)] = &[
     ("squash_to_root", Flag(squash_to_root)),
     ("squash_to_uid", Value(|o, v| store(&mut o.overlay.squash_uid, value::id(v).map(Some)))),
     ("squash_to_gid", Value(|o, v| store(&mut o.overlay.squash_gid, value::id(v).map(Some)))),
-    ("xattr_permissions", Value(|o, v| store(&mut o.overlay.xattr_permissions, value::xattr_permissions(v)))), 
+    ("xattr_permissions", Value(|o, v| store(&mut o.overlay.xattr_permissions, value::xattr_permissions(v)))),
     ("static_nlink", Flag(|o| o.overlay.static_nlink = true)),
     ("userxattr", Flag(|o| o.overlay.user_xattr = true)),
     // The adapter.
@@ -69,7 +69,13 @@ pub(super) static TABLE: &[(&str, Effect)] = &[
     ("threaded", Value(threaded)),
     ("io", Value(|o, v| store(&mut o.service.io, value::io_mode(v)))),
     // The mount.
-    ("fsname", Value(|o, v| { o.source = Some(v.to_owned()); Ok(()) })),
+    (
+        "fsname",
+        Value(|o, v| {
+            o.source = Some(v.to_owned());
+            Ok(())
+        }),
+    ),
     ("subtype", Value(subtype)),
     ("context", Value(|o, v| label(o, "context", v))),
     ("fscontext", Value(|o, v| label(o, "fscontext", v))),
@@ -173,7 +179,8 @@ pub(super) fn find(name: &[u8], has_value: HasValue) -> Found {
     if name.starts_with(b"x-") || name.starts_with(b"X-") {
         return Found::Effect(&Accepted);
     }
-    let mut rows = TABLE.iter().filter(|(known, _)| known.as_bytes() == name).map(|(_, effect)| effect).peekable();
+    let mut rows =
+        TABLE.iter().filter(|(known, _)| known.as_bytes() == name).map(|(_, effect)| effect).peekable();
     if rows.peek().is_none() {
         return Found::Unknown;
     }

@@ -94,9 +94,12 @@ fn several_strings_add_up_as_containerd_sends_them() {
 
 #[test]
 fn what_mount_adds_is_understood() {
-    let options = good("rw,lowerdir=/a,upperdir=/u,workdir=/w,dev,suid,x-systemd.automount,nofail,noauto,_netdev");
+    let options =
+        good("rw,lowerdir=/a,upperdir=/u,workdir=/w,dev,suid,x-systemd.automount,nofail,noauto,_netdev");
     assert_eq!(options.session.flags, MountFlags::empty());
-    let options = good("remount,ro,nosuid,nodev,relatime,user_id=0,group_id=0,default_permissions,allow_other,lowerdir=a");
+    let options = good(
+        "remount,ro,nosuid,nodev,relatime,user_id=0,group_id=0,default_permissions,allow_other,lowerdir=a",
+    );
     assert!(options.remount);
     assert_eq!(
         options.flags.set,
@@ -110,7 +113,10 @@ fn later_flags_win() {
     assert_eq!(flags("ro,rw"), MountFlags::empty());
     assert_eq!(flags("rw,ro"), MountFlags::RDONLY);
     assert_eq!(flags("noatime,strictatime"), MountFlags::STRICTATIME);
-    assert_eq!(flags("noexec,nodev,dev,dirsync,sync"), MountFlags::NOEXEC | MountFlags::DIRSYNC | MountFlags::SYNCHRONOUS);
+    assert_eq!(
+        flags("noexec,nodev,dev,dirsync,sync"),
+        MountFlags::NOEXEC | MountFlags::DIRSYNC | MountFlags::SYNCHRONOUS
+    );
 }
 
 #[test]

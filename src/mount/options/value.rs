@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn switches() {
-        for (text, expected) in [("on", Some(true)), ("1", Some(true)), ("off", Some(false)), ("0", Some(false))] {
+        for (text, expected) in
+            [("on", Some(true)), ("1", Some(true)), ("off", Some(false)), ("0", Some(false))]
+        {
             assert_eq!(switch(OsStr::new(text)).ok(), expected);
         }
         assert!(switch(OsStr::new("2")).is_err());

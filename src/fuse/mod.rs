@@ -1,0 +1,12 @@
+//! The FUSE service: translates requests of the kernel to the engine's operations, and answers them. The only
+//! importer of the crate fuser.
+
+mod convert;
+mod opens;
+mod options;
+mod service;
+pub mod session;
+mod workers;
+
+pub use options::{IoMode, ServiceOptions};
+pub use service::Service;

@@ -1,0 +1,647 @@
+//! The requests of the kernel, one method each: convert, call the engine, answer. Policy of the protocol is in
+//! `init` and in the files beside this one.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use crate::overlay::{
+    Changes, Entry, Error, Kind, NewFile, NewMode, Overlay, ROOT_NODE, RenameMode, SetIds, Span,
+};
+
+use super::convert::{caller, decode_device, errno, file_attr, file_type, no_attr, set_time};
+use super::opens::{Opened, Opens, Wish};
+use super::options::{IoMode, ServiceOptions};
+use super::workers::Workers;
+
+/// As good as for ever.
+const FOR_EVER: Duration = Duration::from_secs(1 << 40);
+/// The most bytes in one write request.
+const MAX_WRITE: u32 = 1 << 20;
+/// Reads from here on are left to the workers.
+const LARGE_READ: u32 = 256 << 10;
+const GENERATION: Generation = Generation(0);
+/// Handle of an opening that may write.
+const WRITER: FileHandle = FileHandle(2);
+/// Handle of an opening that only reads.
+const READER: FileHandle = FileHandle(1);
+
+/// What the workers share with the service.
+#[derive(Debug)]
+struct Core {
+    overlay: Overlay,
+    opens: Opens,
+    options: ServiceOptions,
+    passthrough: AtomicBool,
+    notifier: Arc<OnceLock<Notifier>>,
+    ttl: Duration,
+}
+
+/// A union served over FUSE.
+#[derive(Debug)]
+pub struct Service {
+    core: Arc<Core>,
+    workers: Workers,
+}
+
+impl Service {
+    /// A service for `overlay`. Threads start when the first request needs one.
+    pub fn new(overlay: Overlay, options: ServiceOptions) -> Service {
+        let ttl = options.timeout.unwrap_or(FOR_EVER);
+        let core = Core {
+            overlay,
+            opens: Opens::default(),
+            passthrough: AtomicBool::new(false),
+            notifier: Arc::default(),
+            ttl,
+            options,
+        };
+        Service { core: Arc::new(core), workers: Workers::new() }
+    }
+
+    /// Where the session puts its way of telling the kernel what to forget.
+    pub(super) fn notifier(&self) -> Arc<OnceLock<Notifier>> {
+        self.core.notifier.clone()
+    }
+
+    /// Whether an operation on the file may have to copy its content first.
+    fn is_slow(&self, node: INodeNo) -> bool {
+        self.core.overlay.copies_much(node.0)
+    }
+
+    /// Runs `job` at once, or on a worker where it may take long.
+    fn dispatch(&self, slow: bool, job: impl FnOnce(&Core) + Send + 'static) {
+        if slow {
+            let core = self.core.clone();
+            self.workers.run(move || job(&core));
+        } else {
+            job(&self.core);
+        }
+    }
+}
+
+impl Core {
+    fn passes_through(&self) -> bool {
+        self.passthrough.load(Ordering::Relaxed)
+    }
+
+    /// How long the kernel may keep what it is told of an entry: attributes of a node whose number is not the
+    /// inode's must be asked for, as the answer here can carry one number only.
+    fn entry_ttls(&self, entry: &Entry) -> (Duration, Duration) {
+        let attr = if entry.node == entry.attr.ino { self.ttl } else { Duration::ZERO };
+        (attr, self.ttl)
+    }
+
+    fn reply_entry(&self, found: Result<Option<Entry>, Error>, reply: ReplyEntry) {
+        match found {
+            Ok(Some(entry)) => {
+                let (attr, name) = self.entry_ttls(&entry);
+                reply.entry_with_ttls(&attr, &name, &file_attr(&entry.attr, entry.node), GENERATION);
+            }
+            Ok(None) => reply.entry(&self.ttl, &no_attr(), GENERATION),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    /// Whether a change of content by this caller drops set-id bits, where the kernel does not say.
+    fn set_ids(&self, uid: u32) -> SetIds {
+        if uid == 0 && self.overlay.is_initial_root() { SetIds::Keep } else { SetIds::Drop }
+    }
+
+    fn setattr(&self, node: INodeNo, changes: Changes, ids: SetIds, reply: ReplyAttr) {
+        if changes.size.is_some() && self.opens.reads_lower(node.0) {
+            let apart = self.overlay.copy_up_apart(node.0, changes.size == Some(0));
+            return reply.error(errno(apart.err().unwrap_or(Error::Stale)));
+        }
+        match self.overlay.setattr(node.0, changes, ids) {
+            Ok(attr) => reply.attr(&self.ttl, &file_attr(&attr, attr.ino)),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn open(&self, node: INodeNo, wish: Wish, reply: ReplyOpen) {
+        let opened = self.opens.open(&self.overlay, node.0, wish, |backing| reply.open_backing(&backing.fd));
+        let handle = if wish.write { WRITER } else { READER };
+        match opened {
+            Ok(Opened { id: Some(id), direct }) => reply.opened_passthrough(handle, open_flags(direct), &id),
+            Ok(Opened { id: None, .. }) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn finish_create(&self, entry: &Entry, wish: Wish, reply: ReplyCreate) {
+        let (ttl, attr) = (self.ttl, file_attr(&entry.attr, entry.node));
+        if !self.passes_through() {
+            return reply.created(&ttl, &attr, GENERATION, FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+        }
+        let opened = self.opens.open(&self.overlay, entry.node, wish, |backing| reply.open_backing(&backing.fd));
+        let handle = if wish.write { WRITER } else { READER };
+        match opened {
+            Ok(Opened { id: Some(id), direct }) => {
+                reply.created_passthrough(&ttl, &attr, GENERATION, handle, open_flags(direct), &id);
+            }
+            Ok(Opened { id: None, .. }) => {
+                reply.created(&ttl, &attr, GENERATION, handle, FopenFlags::FOPEN_KEEP_CACHE);
+            }
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn read(&self, node: INodeNo, offset: u64, size: u32, reply: ReplyData) {
+        let mut buffer = vec![0; size as usize];
+        match self.overlay.read(node.0, offset, &mut buffer) {
+            Ok(length) => reply.data(&buffer[..length]),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn write(&self, node: INodeNo, offset: u64, data: &[u8], ids: SetIds, reply: ReplyWrite) {
+        match self.overlay.write(node.0, offset, data, ids) {
+            Ok(()) => reply.written(data.len() as u32),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+}
+
+fn open_flags(direct: bool) -> FopenFlags {
+    let flags = FopenFlags::FOPEN_NOFLUSH;
+    if direct { flags | FopenFlags::FOPEN_DIRECT_IO } else { flags }
+}
+
+fn reply_empty(result: Result<(), Error>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(errno(e)),
+    }
+}
+
+fn reply_xattr(value: Result<Vec<u8>, Error>, size: u32, reply: ReplyXattr) {
+    match value {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() <= size as usize => reply.data(&value),
+        Ok(_) => reply.error(Errno::ERANGE),
+        Err(e) => reply.error(errno(e)),
+    }
+}
+
+/// What the protocol is to do for us, beside what the chosen I/O asks for.
+fn wanted(options: &ServiceOptions) -> Vec<InitFlags> {
+    let mut flags = vec![
+        InitFlags::FUSE_DO_READDIRPLUS,
+        InitFlags::FUSE_READDIRPLUS_AUTO,
+        InitFlags::FUSE_CACHE_SYMLINKS,
+        InitFlags::FUSE_PARALLEL_DIROPS,
+        InitFlags::FUSE_ASYNC_DIO,
+        InitFlags::FUSE_DONT_MASK,
+        InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+        InitFlags::FUSE_NO_OPEN_SUPPORT,
+        InitFlags::FUSE_NO_OPENDIR_SUPPORT,
+    ];
+    if options.acl {
+        flags.push(InitFlags::FUSE_POSIX_ACL);
+    }
+    flags
+}
+
+impl Service {
+    /// Agrees on passthrough, where it is wanted and possible.
+    fn agree_on_io(&self, config: &mut KernelConfig) -> io::Result<bool> {
+        let (overlay, io) = (&self.core.overlay, self.core.options.io);
+        if io == IoMode::Cached {
+            return Ok(false);
+        }
+        let depth = if overlay.is_stacked() { 2 } else { 1 };
+        let possible = overlay.is_initial_root()
+            && config.set_max_stack_depth(depth).is_ok()
+            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH | InitFlags::FUSE_ATOMIC_O_TRUNC).is_ok();
+        if !possible && io == IoMode::Passthrough {
+            let why = "io=passthrough needs CAP_SYS_ADMIN in the initial user namespace and Linux 6.9; leave it out, or use io=cached";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        Ok(possible)
+    }
+}
+
+impl Filesystem for Service {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        for flag in wanted(&self.core.options) {
+            if let Err(missing) = config.add_capabilities(flag) {
+                log::debug!("the kernel does not offer {missing:?}");
+            }
+        }
+        if let Err(nearest) = config.set_max_write(MAX_WRITE) {
+            log::debug!("largest write is {nearest}");
+        }
+        let passthrough = self.agree_on_io(config)?;
+        self.core.passthrough.store(passthrough, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.core.reply_entry(self.core.overlay.lookup(parent.0, name), reply);
+    }
+
+    fn forget(&self, _request: &Request, node: INodeNo, nlookup: u64) {
+        self.core.overlay.forget(node.0, nlookup);
+    }
+
+    fn getattr(&self, _request: &Request, node: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        match self.core.overlay.getattr(node.0) {
+            Ok(attr) => reply.attr(&self.core.ttl, &file_attr(&attr, attr.ino)),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        node: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let changes =
+            Changes { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
+        let ids = self.core.set_ids(request.uid());
+        self.dispatch(self.is_slow(node), move |core| core.setattr(node, changes, ids, reply));
+    }
+
+    fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
+        match self.core.overlay.readlink(node.0) {
+            Ok(target) => reply.data(&target),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let new = match Kind::of_mode(mode) {
+            Kind::File => NewFile::Regular,
+            kind => NewFile::Node(kind, decode_device(rdev)),
+        };
+        let mode = NewMode { mode: mode & 0o7777, umask };
+        let made = self.core.overlay.create(parent.0, name, new, mode, caller(request));
+        self.core.reply_entry(made.map(Some), reply);
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let mode = NewMode { mode: mode & 0o7777, umask };
+        let made = self.core.overlay.create(parent.0, name, NewFile::Directory, mode, caller(request));
+        self.core.reply_entry(made.map(Some), reply);
+    }
+
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(self.core.overlay.unlink(parent.0, name), reply);
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(self.core.overlay.rmdir(parent.0, name), reply);
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let new = NewFile::Symlink(target.as_os_str());
+        let mode = NewMode { mode: 0o777, umask: 0 };
+        let made = self.core.overlay.create(parent.0, name, new, mode, caller(request));
+        self.core.reply_entry(made.map(Some), reply);
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let mode = if flags.is_empty() {
+            RenameMode::Replace
+        } else if flags == RenameFlags::RENAME_NOREPLACE {
+            RenameMode::NoReplace
+        } else if flags == RenameFlags::RENAME_EXCHANGE {
+            RenameMode::Exchange
+        } else {
+            return reply.error(Errno::EINVAL);
+        };
+        reply_empty(self.core.overlay.rename((parent.0, name), (newparent.0, newname), mode), reply);
+    }
+
+    fn link(&self, _request: &Request, node: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        let (slow, newname) = (self.is_slow(node), newname.to_os_string());
+        self.dispatch(slow, move |core| {
+            core.reply_entry(core.overlay.link(node.0, newparent.0, &newname).map(Some), reply);
+        });
+    }
+
+    fn open(&self, request: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if !self.core.passes_through() {
+            return reply.error(Errno::ENOSYS);
+        }
+        let wish = self.wish(flags, request.uid());
+        let slow = (wish.write || wish.truncate) && self.is_slow(node);
+        self.dispatch(slow, move |core| core.open(node, wish, reply));
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.dispatch(size >= LARGE_READ, move |core| core.read(node, offset, size, reply));
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let ids = if kill { SetIds::Drop } else { SetIds::Keep };
+        if !self.is_slow(node) {
+            return self.core.write(node, offset, data, ids, reply);
+        }
+        let data = data.to_vec();
+        self.dispatch(true, move |core| core.write(node, offset, &data, ids, reply));
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        let moved = self.core.opens.release(node.0, handle == WRITER);
+        reply.ok();
+        if let (true, Some(notifier)) = (moved, self.core.notifier.get())
+            && let Err(e) = notifier.inval_inode(node, -1, 0)
+        {
+            log::debug!("attributes of node {node} not dropped: {e}");
+        }
+    }
+
+    fn fsync(&self, _request: &Request, node: INodeNo, _handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        self.dispatch(true, move |core| reply_empty(core.overlay.fsync(node.0, datasync), reply));
+    }
+
+    fn opendir(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.core.overlay.list(node.0, offset, |line| {
+            !reply.add(INodeNo(line.ino), line.next, file_type(line.kind), &line.name)
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let core = &self.core;
+        let mut failure = None;
+        let listed = core.overlay.list(node.0, offset, |line| {
+            if line.name == "." || line.name == ".." {
+                let attr = fuser::FileAttr { kind: fuser::FileType::Directory, ..no_attr() };
+                let attr = fuser::FileAttr { ino: INodeNo(line.ino.max(ROOT_NODE)), ..attr };
+                return !reply.add(INodeNo(line.ino), line.next, &line.name, &Duration::ZERO, &attr, GENERATION);
+            }
+            let entry = match core.overlay.lookup_listed(node.0, &line.name) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return true,
+                Err(e) => {
+                    failure = Some(e);
+                    return false;
+                }
+            };
+            let ttl = core.entry_ttls(&entry).0;
+            let attr = file_attr(&entry.attr, entry.node);
+            let full = reply.add(INodeNo(entry.node), line.next, &line.name, &ttl, &attr, GENERATION);
+            if full {
+                core.overlay.forget(entry.node, 1);
+            }
+            !full
+        });
+        match (listed, failure) {
+            (Ok(()), None) => reply.ok(),
+            (Err(e), _) | (_, Some(e)) => reply.error(errno(e)),
+        }
+    }
+
+    fn fsyncdir(&self, _request: &Request, node: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.dispatch(true, move |core| reply_empty(core.overlay.fsync_dir(node.0), reply));
+    }
+
+    fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
+        match self.core.overlay.statfs() {
+            Ok(st) => reply.statfs(
+                st.f_blocks,
+                st.f_bfree,
+                st.f_bavail,
+                st.f_files,
+                st.f_ffree,
+                st.f_bsize as u32,
+                st.f_namemax as u32,
+                st.f_frsize as u32,
+            ),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        request: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(self.core.overlay.setxattr(node.0, name, value, flags as u32, caller(request)), reply);
+    }
+
+    fn getxattr(&self, _request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        reply_xattr(self.core.overlay.getxattr(node.0, name), size, reply);
+    }
+
+    fn listxattr(&self, _request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.core.overlay.listxattr(node.0).map(|names| {
+            let mut list = Vec::new();
+            for name in names {
+                list.extend_from_slice(name.as_encoded_bytes());
+                list.push(0);
+            }
+            list
+        });
+        reply_xattr(names, size, reply);
+    }
+
+    fn removexattr(&self, _request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(self.core.overlay.removexattr(node.0, name), reply);
+    }
+
+    fn access(&self, _request: &Request, _node: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+        // default_permissions: the kernel decides and need not ask again.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let mode = NewMode { mode: mode & 0o7777, umask };
+        let made = self.core.overlay.create(parent.0, name, NewFile::Regular, mode, caller(request));
+        match made {
+            Ok(entry) => {
+                let wish = Wish { truncate: false, ..self.wish(OpenFlags(flags), request.uid()) };
+                self.core.finish_create(&entry, wish, reply);
+            }
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _node: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn fallocate(
+        &self,
+        request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let ids = self.core.set_ids(request.uid());
+        let span = Span { offset, length };
+        self.dispatch(true, move |core| reply_empty(core.overlay.fallocate(node.0, span, mode, ids), reply));
+    }
+
+    fn lseek(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        match self.core.overlay.lseek(node.0, offset, whence) {
+            Ok(offset) => reply.offset(offset),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        request: &Request,
+        from: INodeNo,
+        _from_handle: FileHandle,
+        from_offset: u64,
+        to: INodeNo,
+        _to_handle: FileHandle,
+        to_offset: u64,
+        length: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let ids = self.core.set_ids(request.uid());
+        self.dispatch(true, move |core| {
+            let (from, to) = ((from.0, from_offset), (to.0, to_offset));
+            match core.overlay.copy_file_range(from, to, length, ids) {
+                Ok(copied) => reply.written(copied as u32),
+                Err(e) => reply.error(errno(e)),
+            }
+        });
+    }
+}
+
+impl Service {
+    /// What the flags of an opening ask for.
+    fn wish(&self, flags: OpenFlags, uid: u32) -> Wish {
+        let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
+        Wish { write, truncate: flags.0 & O_TRUNC != 0, ids: self.core.set_ids(uid) }
+    }
+}
+
+/// `O_TRUNC` of the protocol, which is Linux's.
+const O_TRUNC: i32 = 0o1000;
