@@ -422,9 +422,10 @@ impl<'a> CopyUp<'a> {
             let file = state.file.get_or_insert_with(Box::default);
             file.index_name = Some(index_name);
             file.nlink = Some(links);
-            self.overlay.lost_links.remove(&self.inode.ino);
         }
         drop(state);
+        // What is left of the lower's count is in the index entry, or no longer counts.
+        self.overlay.lost_links.remove(&self.inode.ino);
         let index = parent.with_dir(|d| d.index.clone()).ok().flatten();
         if let Some(index) = index
             && let Some(entry) = index.lock().get_mut(name)

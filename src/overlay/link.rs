@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use crate::sys::fs::{self, AtFlags, RenameFlags};
 use crate::sys::Errno;
