@@ -10,14 +10,17 @@ use std::path::Path;
 
 use super::mountinfo::Device;
 use super::unmount::Mounted;
-use crate::sys::process::{self, Fork};
+use crate::sys::process::{self, Fork, Pid, WaitOptions};
 
 /// What the daemon says when it has unmounted by itself.
 const DONE: &str = "done";
 
 /// The daemon's end of the pipe. Dropped without [`Watcher::dismiss`], the mount is taken away.
 #[derive(Debug)]
-pub(super) struct Watcher(PipeWriter);
+pub(super) struct Watcher {
+    pipe: PipeWriter,
+    pid: i32,
+}
 
 impl Watcher {
     /// Forks the watcher of a mount that will be made at the absolute path `mountpoint`. The process must
@@ -25,7 +28,7 @@ impl Watcher {
     pub fn start(mountpoint: &Path) -> io::Result<Watcher> {
         let (reader, writer) = io::pipe()?;
         match process::fork()? {
-            Fork::Parent(_) => Ok(Watcher(writer)),
+            Fork::Parent(pid) => Ok(Watcher { pipe: writer, pid }),
             Fork::Child => {
                 let status = watch(reader, mountpoint).map_or(1, |()| 0);
                 // The caller's values belong to the daemon: none of them may be dropped in this process.
@@ -41,13 +44,18 @@ impl Watcher {
         }
     }
 
-    /// Says that the mount is gone.
+    /// Says that the mount is gone, and waits for the watcher to end: whoever inherits it from us may not
+    /// collect its exit status.
     pub fn dismiss(mut self) {
         self.say(DONE);
+        drop(self.pipe);
+        if let Err(e) = process::waitpid(Pid::from_raw(self.pid), WaitOptions::empty()) {
+            log::debug!("waiting for the watcher: {e}");
+        }
     }
 
     fn say(&mut self, text: &str) {
-        if let Err(e) = self.0.write_all(text.as_bytes()) {
+        if let Err(e) = self.pipe.write_all(text.as_bytes()) {
             log::warn!("the watcher of the mount is gone: {e}");
         }
     }

@@ -64,6 +64,7 @@ impl Overlay {
         self.upper()?;
         loop {
             if inode.is_upper() {
+                self.link_up(inode)?;
                 return self.complete_data(inode, content);
             }
             if !inode.is_nameless() {
@@ -83,6 +84,20 @@ impl Overlay {
             let copy = CopyUp::new(self, inode, content)?;
             return copy.run(&parent, &name);
         }
+    }
+
+    /// Copies a file of a lower with several links into the index alone, so that the count of its links can be
+    /// kept there while one of them goes. Other files are left where they are.
+    pub(super) fn copy_up_to_index(&self, inode: &Arc<Inode>) -> Result<()> {
+        if !self.config.index || inode.kind != Kind::File || inode.is_nameless() {
+            return Ok(());
+        }
+        let _ops = inode.ops.lock();
+        if inode.is_upper() {
+            return Ok(());
+        }
+        let copy = CopyUp::new(self, inode, Content::AttributesSuffice)?;
+        if copy.index_name().is_some() { copy.keep_unnamed() } else { Ok(()) }
     }
 
     /// Copies up the directories above, from the top down.
@@ -163,7 +178,7 @@ impl Overlay {
     }
 
     /// Runs `publish`, which adds an entry to a directory of the upper, without the directory's times telling of it.
-    fn keeping_times(&self, dir: &OwnedFd, publish: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn keeping_times(&self, dir: &OwnedFd, publish: impl FnOnce() -> Result<()>) -> Result<()> {
         let before = Access::Fd(Arc::new(fs::dup(dir)?));
         let st = before.stat()?;
         publish()?;
@@ -219,7 +234,7 @@ impl<'a> CopyUp<'a> {
         Ok(())
     }
 
-    /// A file without a known name: its copy gets none either, but for the one in the index.
+    /// The copy gets no name, or only the one in the index.
     fn keep_unnamed(self) -> Result<()> {
         if self.inode.kind != Kind::File {
             return Err(Error::NotFound);
@@ -229,16 +244,30 @@ impl<'a> CopyUp<'a> {
         if let Some(index_name) = &index_name {
             self.overlay.publish_in_index(&fd, index_name, self.links(), 1)?;
         }
-        self.overlay.files.close(self.inode);
+        self.know_content();
         let mut state = self.inode.state.write();
         state.layer = UPPER;
         let file = state.file.get_or_insert_with(Box::default);
         file.nlink = index_name.as_ref().map(|_| self.links()).or(file.nlink);
         file.pinned = if index_name.is_none() { Some(Arc::new(fd)) } else { None };
         file.index_name = index_name;
+        file.linked_up = false;
         file.data = None;
-        self.inode.learn(NOT_METACOPY);
+        drop(state);
+        self.overlay.lost_links.remove(&self.inode.ino);
         Ok(())
+    }
+
+    /// Lets the inode know what its copy holds.
+    fn know_content(&self) {
+        if self.inode.kind == Kind::File {
+            if self.is_metacopy() {
+                self.inode.unlearn(NOT_METACOPY);
+            } else {
+                self.inode.learn(NOT_METACOPY);
+            }
+            self.overlay.files.close(self.inode);
+        }
     }
 
     /// Whether only attributes are copied.
@@ -399,14 +428,7 @@ impl<'a> CopyUp<'a> {
 
     /// From now on the inode is the copy.
     fn became_upper(&self, parent: &Inode, dir: &Arc<RealDir>, name: &Arc<OsStr>, index_name: Option<Arc<OsStr>>) {
-        if self.inode.kind == Kind::File {
-            if self.is_metacopy() {
-                self.inode.unlearn(NOT_METACOPY);
-            } else {
-                self.inode.learn(NOT_METACOPY);
-            }
-            self.overlay.files.close(self.inode);
-        }
+        self.know_content();
         let mut state = self.inode.state.write();
         state.layer = UPPER;
         if let Some(own) = &mut state.dir {
@@ -422,6 +444,7 @@ impl<'a> CopyUp<'a> {
             let file = state.file.get_or_insert_with(Box::default);
             file.index_name = Some(index_name);
             file.nlink = Some(links);
+            file.linked_up = file.other_names.is_empty();
         }
         drop(state);
         // What is left of the lower's count is in the index entry, or no longer counts.

@@ -81,6 +81,8 @@ pub struct FileState {
     pub nlink: Option<u32>,
     /// The name of its entry in the index of hard links.
     pub index_name: Option<Arc<OsStr>>,
+    /// Whether all known names of an indexed file are names in the upper, too.
+    pub linked_up: bool,
 }
 
 /// The changing part of an inode.
@@ -114,7 +116,16 @@ impl State {
             (file.nameless, file.unlinked, file.pinned) = (false, false, None);
         } else if !known && !file.other_names.iter().any(|(p, n)| p.node == parent.node && **n == *name) {
             file.other_names.push((parent.clone(), name.into()));
+            file.linked_up = false;
         }
+    }
+
+    /// All names by which the file is known.
+    pub fn names(&self) -> Vec<(Arc<Inode>, Arc<OsStr>)> {
+        let nameless = self.file.as_ref().is_some_and(|f| f.nameless || f.unlinked);
+        let first = self.parent.clone().filter(|_| !nameless).map(|parent| (parent, self.name.clone()));
+        let others = self.file.as_ref().map_or_else(Vec::new, |f| f.other_names.clone());
+        first.into_iter().chain(others).collect()
     }
 
     /// The file has this name no more; returns whether another one is known.

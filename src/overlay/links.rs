@@ -14,6 +14,7 @@ use crate::sys::xattr::{Target, setxattr};
 use crate::sys::Errno;
 
 use super::access::Access;
+use super::dir_index::Place;
 use super::error::{Error, Result};
 use super::inode::{Inode, Source};
 use super::lookup::Found;
@@ -117,8 +118,29 @@ impl Overlay {
         Some((file.index_name.clone()?, file.nlink.unwrap_or(1)))
     }
 
-    /// Makes sure that a name of an indexed file is a name in the upper, not only in the lower.
-    pub(super) fn materialise(&self, inode: &Inode, dir: &OwnedFd, name: &OsStr) -> Result<()> {
+    /// Makes all known names of an indexed file names in the upper, so that whoever reads the upper alone finds
+    /// its changes under each of them.
+    pub(super) fn link_up(&self, inode: &Inode) -> Result<()> {
+        let names = {
+            let state = inode.state.read();
+            match &state.file {
+                Some(file) if file.index_name.is_some() && !file.linked_up => state.names(),
+                _ => return Ok(()),
+            }
+        };
+        for (parent, name) in names {
+            let dir = self.upper_dir(&parent)?;
+            let fd = self.dirs.fd(&dir)?;
+            let _entries = parent.entries.lock();
+            self.keeping_times(&fd, || self.link_name_up(inode, &parent, &fd, &name))?;
+            self.mark_impure(&parent)?;
+        }
+        inode.with_file_mut(|file| file.linked_up = true);
+        Ok(())
+    }
+
+    /// Makes a visible name of an indexed file a name in the upper. The parent's entries are locked.
+    pub(super) fn link_name_up(&self, inode: &Inode, parent: &Inode, dir: &OwnedFd, name: &OsStr) -> Result<()> {
         let Some((index_name, links)) = self.indexed(inode) else { return Ok(()) };
         match fs::lstatat(dir, name) {
             Ok(_) => return Ok(()),
@@ -129,6 +151,13 @@ impl Overlay {
         fs::linkat(&*index, &*index_name, dir, name, AtFlags::empty())?;
         let access = Access::At(index, index_name);
         let real = access.stat()?.st_nlink as u32;
-        self.write_links(access.xattrs(), links, real)
+        self.write_links(access.xattrs(), links, real)?;
+        if let Some(merged) = parent.with_dir(|d| d.index.clone())?
+            && let Some(entry) = merged.lock().get_mut(name)
+        {
+            entry.place = Place::File(UPPER);
+            entry.below = true;
+        }
+        Ok(())
     }
 }

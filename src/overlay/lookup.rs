@@ -21,6 +21,9 @@ use super::number;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 use super::union::Overlay;
 
+/// The longest name of the file systems that layers lie on, in bytes.
+const NAME_MAX: usize = 255;
+
 /// An inode that was handed to the kernel, with what the kernel may remember of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
@@ -90,6 +93,9 @@ impl Overlay {
 
     /// What a name in a directory is; `None` where nothing is visible.
     pub(super) fn find(&self, parent: &Arc<Inode>, name: &OsStr) -> Result<Option<Found>> {
+        if name.len() > NAME_MAX {
+            return Err(Error::System(Errno::NAMETOOLONG));
+        }
         if whiteout::is_reserved(name) || parent.is_unlinked() {
             return Ok(None);
         }

@@ -44,6 +44,7 @@ impl Overlay {
         if inode.is_dir() {
             return Err(Error::IsDirectory);
         }
+        self.copy_up_to_index(&inode)?;
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
         let _ops = inode.ops.lock();

@@ -134,8 +134,10 @@ impl Overlay {
             return Ok(());
         }
         self.copy_up(&inode, Content::AttributesSuffice)?;
-        if let Some(target) = target.as_ref().filter(|_| mode == RenameMode::Exchange) {
-            self.copy_up(target, Content::AttributesSuffice)?;
+        match &target {
+            Some(target) if mode == RenameMode::Exchange => self.copy_up(target, Content::AttributesSuffice)?,
+            Some(target) => self.copy_up_to_index(target)?,
+            None => {}
         }
         self.upper_dir(&old_parent)?;
         self.upper_dir(&new_parent)?;
@@ -182,7 +184,7 @@ impl Overlay {
         let fd = self.dirs.fd(&dir)?;
         if let Some(inode) = inode {
             if inode.is_upper() && !inode.is_dir() {
-                self.materialise_visible(inode, parent, &fd, name)?;
+                self.link_name_up(inode, parent, &fd, name)?;
             }
             let standing = self.standing(parent, &fd, name)?;
             return Ok(End {
@@ -203,22 +205,6 @@ impl Overlay {
         let whiteout = self.has_whiteout_device(&fd, name)?;
         let standing = Standing { in_upper: false, below };
         Ok(End { parent: parent.clone(), dir, fd, name: name.into(), inode: None, standing, whiteout })
-    }
-
-    /// A name that is still the lower's of a file copied up under another becomes one of the upper.
-    fn materialise_visible(&self, inode: &Inode, parent: &Inode, fd: &OwnedFd, name: &OsStr) -> Result<()> {
-        if self.indexed(inode).is_none() {
-            return Ok(());
-        }
-        self.materialise(inode, fd, name)?;
-        if let Some(index) = parent.with_dir(|d| d.index.clone())?
-            && let Some(entry) = index.lock().get_mut(name)
-            && !entry.in_upper()
-        {
-            entry.place = super::dir_index::Place::File(UPPER);
-            entry.below = true;
-        }
-        Ok(())
     }
 
     fn execute_rename(&self, mode: RenameMode, old: &End, new: &End) -> Result<()> {

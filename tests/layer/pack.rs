@@ -1,11 +1,16 @@
 //! The tar of `plyfs layer pack`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsFd;
 
+use plyfs::format::origin::Origin;
 use plyfs::layer::LayerError;
 use plyfs::layer::pack::{PackOptions, pack, pack_to_file};
 use plyfs::oci::digest::{DiffId, Digest};
 use plyfs::sys::fs::FileType;
+use plyfs::sys::handle::name_to_handle_at;
+use plyfs::sys::xattr::{Target, setxattr};
 
 use crate::tree::{Layers, MTIME, entries, find, privileged, set_mtime};
 
@@ -185,7 +190,7 @@ fn missing_data_is_an_error_and_leaves_no_file() {
 fn recorded_owners_modes_and_types_are_applied() {
     let t = Layers::new();
     let stat = |path: &str, value: &str| {
-        drop(t.upper.xattr(path, "user.containers.override_stat", value).root.clone())
+        t.upper.xattr(path, "user.containers.override_stat", value);
     };
     t.upper.file("f", "data").file("null", "").file("zero", "").file("l", "target").file("p", "").dir("d");
     t.upper.file("s", "");
@@ -290,4 +295,57 @@ fn a_writer_that_fails_is_an_error() {
     let mut small = [0u8; 4096];
     let result = pack(&t.upper.root, &[], &PackOptions::default(), &mut small[..]);
     assert!(matches!(result, Err(LayerError::Write(_))));
+}
+
+/// Hard links of a lower, one of them changed, as `index=on` keeps them.
+fn indexed(t: &Layers) -> PackOptions {
+    t.lower.file("a", "old").dir("d/e").hard_link("a", "b").hard_link("a", "d/e/c").mode("d", 0o750);
+    t.upper.file("a", "new").mark("a", "nlink", "U+1");
+    let lower = fs::File::open(&t.lower.root).expect("opened");
+    let handle = name_to_handle_at(lower.as_fd(), OsStr::new("a")).expect("a handle");
+    let origin = Origin { kind: handle.kind as u8, uuid: [0; 16], handle: handle.bytes };
+    let work = t.beside("work");
+    fs::create_dir_all(work.join("index")).expect("an index");
+    fs::hard_link(t.upper.root.join("a"), work.join("index").join(origin.index_name())).expect("an entry");
+    PackOptions { work: Some(work), latest_mtime: None }
+}
+
+#[test]
+fn the_other_names_of_a_changed_file_are_written_with_their_parents() {
+    let t = Layers::new();
+    let options = indexed(&t);
+    let all = entries(&t.pack_with(&options).1);
+    let paths: Vec<&str> = all.iter().map(|e| e.path.as_str()).collect();
+    assert_eq!(paths, ["a", "b", "d/", "d/e/", "d/e/c"]);
+    assert_eq!(find(&all, "a").data, b"new");
+    assert_eq!(find(&all, "d/e/c").link.as_deref(), Some("a"));
+    assert_eq!(find(&all, "d/").mode, 0o750);
+    let lines = ["C /a", "C /b", "C /d", "C /d/e", "C /d/e/c"];
+    assert_eq!(t.diff_with(options.work.as_deref()), lines);
+}
+
+#[test]
+fn a_changed_file_lives_on_under_its_other_names() {
+    let t = Layers::new();
+    let options = indexed(&t);
+    fs::remove_file(t.upper.root.join("a")).expect("removed");
+    t.upper.whiteout("a").whiteout("b");
+    let index = options.work.as_ref().expect("set").join("index");
+    let entry = fs::read_dir(index).expect("listed").next().expect("one").expect("readable").path();
+    let entry = fs::File::open(entry).expect("opened");
+    setxattr(Target::Fd(entry.as_fd()), OsStr::new("user.overlay.nlink"), b"U+0", 0).expect("set");
+    let all = entries(&t.pack_with(&options).1);
+    let paths: Vec<&str> = all.iter().map(|e| e.path.as_str()).collect();
+    assert_eq!(paths, [".wh.a", ".wh.b", "d/", "d/e/", "d/e/c"]);
+    assert_eq!(find(&all, "d/e/c").data, b"new");
+}
+
+#[test]
+fn an_index_without_missing_names_changes_nothing() {
+    let t = Layers::new();
+    let options = indexed(&t);
+    t.upper.mark("a", "nlink", "U-1").whiteout("b").whiteout("d");
+    let all = entries(&t.pack_with(&options).1);
+    let paths: Vec<&str> = all.iter().map(|e| e.path.as_str()).collect();
+    assert_eq!(paths, [".wh.b", ".wh.d", "a"]);
 }
