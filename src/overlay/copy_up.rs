@@ -342,7 +342,7 @@ impl<'a> CopyUp<'a> {
         else {
             return Err(Error::Unsupported);
         };
-        let path = self.overlay.lower_path(self.inode, self.layer)?;
+        let path = self.overlay.lower_path(self.inode)?;
         let target = Target::Fd(file.as_fd());
         setxattr(target, redirect, &Redirect::Absolute(path).encode(), 0)?;
         Ok(setxattr(target, metacopy, b"", 0)?)

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::format::names::Mark;
+use crate::format::redirect::Redirect;
 use crate::sys::fs::{self, AtFlags, FallocateFlags, Mode, OFlags, StatVfs};
-use crate::sys::xattr::getxattr_opt;
+use crate::sys::xattr::{getxattr_opt, setxattr};
 use crate::sys::{Errno, dir};
 
 use super::access::Access;
@@ -275,9 +276,23 @@ impl Overlay {
         }
     }
 
+    /// Marks a metadata copy that finds its data by its name, as the kernel makes them, with the way to the data:
+    /// it is about to get another name.
+    pub(super) fn keep_data_findable(&self, inode: &Inode) -> Result<()> {
+        if inode.kind != Kind::File || inode.knows(NOT_METACOPY) {
+            return Ok(());
+        }
+        let access = self.access(inode)?;
+        let Some(mark) = self.mark_name(Mark::Redirect) else { return Ok(()) };
+        if self.data_place(inode, &access)?.is_none() || getxattr_opt(access.xattrs(), mark)?.is_some() {
+            return Ok(());
+        }
+        let path = self.lower_path(inode)?;
+        Ok(setxattr(access.xattrs(), mark, &Redirect::Absolute(path).encode(), 0)?)
+    }
+
     /// The names from the lowers' common root to a file, as the lowers alone show it.
-    pub(super) fn lower_path(&self, inode: &Inode, layer: LayerNo) -> Result<Vec<OsString>> {
-        debug_assert!(layer != UPPER);
+    pub(super) fn lower_path(&self, inode: &Inode) -> Result<Vec<OsString>> {
         let (parent, name) = inode.location().ok_or(Error::NotFound)?;
         let mut path = self.lower_dir_path(&parent)?;
         path.push(name.to_os_string());

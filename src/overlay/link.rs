@@ -23,6 +23,7 @@ impl Overlay {
             return Err(Error::System(Errno::PERM));
         }
         self.copy_up(&inode, Content::AttributesSuffice)?;
+        self.keep_data_findable(&inode)?;
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
         let access = self.access(&inode)?;

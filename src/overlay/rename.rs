@@ -209,6 +209,9 @@ impl Overlay {
 
     fn execute_rename(&self, mode: RenameMode, old: &End, new: &End) -> Result<()> {
         let plan = plan_rename(mode, self.side(old)?, self.side(new)?);
+        for moved in [Some(old), (mode == RenameMode::Exchange).then_some(new)].into_iter().flatten() {
+            moved.inode.as_ref().map_or(Ok(()), |inode| self.keep_data_findable(inode))?;
+        }
         let inode = old.inode.as_ref().ok_or(Error::NotFound)?;
         let redirect = self.redirect_path(inode, plan.redirect)?;
         let other = new.inode.as_ref();
