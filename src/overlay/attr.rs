@@ -137,9 +137,9 @@ impl RealStat {
         let time = |secs, nanos| Time { secs, nanos };
         let st = &self.st;
         [
-            time(st.st_atime as i64, st.st_atime_nsec as u32),
-            time(st.st_mtime as i64, st.st_mtime_nsec as u32),
-            time(st.st_ctime as i64, st.st_ctime_nsec as u32),
+            time(st.st_atime, st.st_atime_nsec as u32),
+            time(st.st_mtime, st.st_mtime_nsec as u32),
+            time(st.st_ctime, st.st_ctime_nsec as u32),
         ]
     }
 }

@@ -525,7 +525,7 @@ fn recorded_type(kind: Kind, real: &RealStat) -> Option<OverrideType> {
     let (major, minor) = (fs::major(real.st.st_rdev), fs::minor(real.st.st_rdev));
     Some(match kind {
         _ if real.over.as_ref().is_some_and(|o| o.file_type.is_some()) => {
-            return real.over.as_ref().and_then(|o| o.file_type.clone());
+            return real.over.as_ref().and_then(|o| o.file_type);
         }
         Kind::File => OverrideType::File,
         Kind::Directory => OverrideType::Dir,

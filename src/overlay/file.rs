@@ -130,7 +130,8 @@ impl Overlay {
             return Ok(());
         }
         let fd = self.reader(&inode)?;
-        Ok(if data_only { fs::fdatasync(&*fd)? } else { fs::fsync(&*fd)? })
+        let _: () = if data_only { fs::fdatasync(&*fd)? } else { fs::fsync(&*fd)? };
+        Ok(())
     }
 
     /// Brings a directory's entries to disk.

@@ -344,11 +344,10 @@ impl InodeTable {
 
     /// The node number that a file with this inode number has or would get.
     fn node_of(&self, ino: u64) -> u64 {
-        if !self.renumbered.is_empty() {
-            if let Some(node) = self.renumbered.get(&ino) {
+        if !self.renumbered.is_empty()
+            && let Some(node) = self.renumbered.get(&ino) {
                 return *node;
             }
-        }
         ino
     }
 

@@ -123,7 +123,7 @@ impl Overlay {
 
     /// What is recorded, or would be.
     fn recorded(&self, real: &RealStat) -> OverrideStat {
-        real.over.clone().unwrap_or(OverrideStat {
+        real.over.unwrap_or(OverrideStat {
             uid: real.st.st_uid,
             gid: real.st.st_gid,
             mode: real.st.st_mode & 0o7777,

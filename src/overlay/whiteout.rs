@@ -23,7 +23,7 @@ impl Overlay {
     /// Hides a name by a file beside it.
     pub(super) fn add_whiteout_file(&self, dir: &OwnedFd, name: &OsStr) -> Result<()> {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        fs::openat(dir, &whiteout::file_name(name), flags, Mode::from_raw_mode(0o600))?;
+        fs::openat(dir, whiteout::file_name(name), flags, Mode::from_raw_mode(0o600))?;
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Overlay {
 
     /// Removes the file that hides a name, if there is one; a device is replaced, never removed.
     pub(super) fn remove_whiteout_file(&self, dir: &OwnedFd, name: &OsStr) -> Result<()> {
-        match fs::unlinkat(dir, &whiteout::file_name(name), AtFlags::empty()) {
+        match fs::unlinkat(dir, whiteout::file_name(name), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(()),
             Err(e) => Err(e.into()),
         }

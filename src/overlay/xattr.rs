@@ -7,7 +7,7 @@ use crate::format::names::is_private;
 use crate::sys::Errno;
 use crate::sys::xattr as sysx;
 
-use super::attr::{Kind, S_ISGID};
+use super::attr::S_ISGID;
 use super::copy_up::Content;
 use super::error::{Error, Result};
 use super::inode::NO_CAPABILITY;
@@ -66,7 +66,7 @@ impl Overlay {
         if inode.is_dir() {
             inode.with_dir_mut(|dir| dir.default_acl = None)?;
         }
-        if name == acl::ACCESS && inode.kind != Kind::Directory {
+        if name == acl::ACCESS {
             self.drop_foreign_set_gid(&inode, caller)?;
         }
         Ok(())
