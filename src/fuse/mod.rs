@@ -2,8 +2,10 @@
 //! importer of the crate fuser.
 
 mod convert;
+mod core;
 mod opens;
 mod options;
+mod protocol;
 mod service;
 pub mod session;
 mod workers;

@@ -1,51 +1,31 @@
-//! The requests of the kernel, one method each: convert, call the engine, answer. Policy of the protocol is in
-//! `init` and in the files beside this one.
+//! The requests of the kernel, one method each: convert, call the engine, answer. What decides is in the files
+//! beside this one.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
-    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::overlay::{
-    Changes, Entry, Error, Kind, NewFile, NewMode, Overlay, ROOT_NODE, RenameMode, SetIds, Span,
-};
+use crate::overlay::{Changes, Kind, NewFile, NewMode, Overlay, ROOT_NODE, RenameMode, SetIds, Span};
 
 use super::convert::{caller, decode_device, errno, file_attr, file_type, no_attr, set_time};
-use super::opens::{Opened, Opens, Wish};
-use super::options::{IoMode, ServiceOptions};
+use super::core::{Core, GENERATION, WRITER, reply_empty, reply_xattr};
+use super::opens::Wish;
+use super::options::ServiceOptions;
+use super::protocol::agree;
 use super::workers::Workers;
 
-/// As good as for ever.
-const FOR_EVER: Duration = Duration::from_secs(1 << 40);
-/// The most bytes in one write request.
-const MAX_WRITE: u32 = 1 << 20;
 /// Reads from here on are left to the workers.
 const LARGE_READ: u32 = 256 << 10;
-const GENERATION: Generation = Generation(0);
-/// Handle of an opening that may write.
-const WRITER: FileHandle = FileHandle(2);
-/// Handle of an opening that only reads.
-const READER: FileHandle = FileHandle(1);
-
-/// What the workers share with the service.
-#[derive(Debug)]
-struct Core {
-    overlay: Overlay,
-    opens: Opens,
-    options: ServiceOptions,
-    passthrough: AtomicBool,
-    notifier: Arc<OnceLock<Notifier>>,
-    ttl: Duration,
-}
 
 /// A union served over FUSE.
 #[derive(Debug)]
@@ -57,15 +37,7 @@ pub struct Service {
 impl Service {
     /// A service for `overlay`. Threads start when the first request needs one.
     pub fn new(overlay: Overlay, options: ServiceOptions) -> Service {
-        let ttl = options.timeout.unwrap_or(FOR_EVER);
-        let core = Core {
-            overlay,
-            opens: Opens::default(),
-            passthrough: AtomicBool::new(false),
-            notifier: Arc::default(),
-            ttl,
-            options,
-        };
+        let core = Core::new(overlay, options);
         Service { core: Arc::new(core), workers: Workers::new() }
     }
 
@@ -90,159 +62,9 @@ impl Service {
     }
 }
 
-impl Core {
-    fn passes_through(&self) -> bool {
-        self.passthrough.load(Ordering::Relaxed)
-    }
-
-    /// How long the kernel may keep what it is told of an entry: attributes of a node whose number is not the
-    /// inode's must be asked for, as the answer here can carry one number only.
-    fn entry_ttls(&self, entry: &Entry) -> (Duration, Duration) {
-        let attr = if entry.node == entry.attr.ino { self.ttl } else { Duration::ZERO };
-        (attr, self.ttl)
-    }
-
-    fn reply_entry(&self, found: Result<Option<Entry>, Error>, reply: ReplyEntry) {
-        match found {
-            Ok(Some(entry)) => {
-                let (attr, name) = self.entry_ttls(&entry);
-                reply.entry_with_ttls(&attr, &name, &file_attr(&entry.attr, entry.node), GENERATION);
-            }
-            Ok(None) => reply.entry(&self.ttl, &no_attr(), GENERATION),
-            Err(e) => reply.error(errno(e)),
-        }
-    }
-
-    /// Whether a change of content by this caller drops set-id bits, where the kernel does not say.
-    fn set_ids(&self, uid: u32) -> SetIds {
-        if uid == 0 && self.overlay.is_initial_root() { SetIds::Keep } else { SetIds::Drop }
-    }
-
-    fn setattr(&self, node: INodeNo, changes: Changes, ids: SetIds, reply: ReplyAttr) {
-        if changes.size.is_some() && self.opens.reads_lower(node.0) {
-            let apart = self.overlay.copy_up_apart(node.0, changes.size == Some(0));
-            return reply.error(errno(apart.err().unwrap_or(Error::Stale)));
-        }
-        match self.overlay.setattr(node.0, changes, ids) {
-            Ok(attr) => reply.attr(&self.ttl, &file_attr(&attr, attr.ino)),
-            Err(e) => reply.error(errno(e)),
-        }
-    }
-
-    fn open(&self, node: INodeNo, wish: Wish, reply: ReplyOpen) {
-        let opened = self.opens.open(&self.overlay, node.0, wish, |backing| reply.open_backing(&backing.fd));
-        let handle = if wish.write { WRITER } else { READER };
-        match opened {
-            Ok(Opened { id: Some(id), direct }) => reply.opened_passthrough(handle, open_flags(direct), &id),
-            Ok(Opened { id: None, .. }) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
-            Err(e) => reply.error(errno(e)),
-        }
-    }
-
-    fn finish_create(&self, entry: &Entry, wish: Wish, reply: ReplyCreate) {
-        let (ttl, attr) = (self.ttl, file_attr(&entry.attr, entry.node));
-        if !self.passes_through() {
-            return reply.created(&ttl, &attr, GENERATION, FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
-        }
-        let opened = self.opens.open(&self.overlay, entry.node, wish, |backing| reply.open_backing(&backing.fd));
-        let handle = if wish.write { WRITER } else { READER };
-        match opened {
-            Ok(Opened { id: Some(id), direct }) => {
-                reply.created_passthrough(&ttl, &attr, GENERATION, handle, open_flags(direct), &id);
-            }
-            Ok(Opened { id: None, .. }) => {
-                reply.created(&ttl, &attr, GENERATION, handle, FopenFlags::FOPEN_KEEP_CACHE);
-            }
-            Err(e) => reply.error(errno(e)),
-        }
-    }
-
-    fn read(&self, node: INodeNo, offset: u64, size: u32, reply: ReplyData) {
-        let mut buffer = vec![0; size as usize];
-        match self.overlay.read(node.0, offset, &mut buffer) {
-            Ok(length) => reply.data(&buffer[..length]),
-            Err(e) => reply.error(errno(e)),
-        }
-    }
-
-    fn write(&self, node: INodeNo, offset: u64, data: &[u8], ids: SetIds, reply: ReplyWrite) {
-        match self.overlay.write(node.0, offset, data, ids) {
-            Ok(()) => reply.written(data.len() as u32),
-            Err(e) => reply.error(errno(e)),
-        }
-    }
-}
-
-fn open_flags(direct: bool) -> FopenFlags {
-    let flags = FopenFlags::FOPEN_NOFLUSH;
-    if direct { flags | FopenFlags::FOPEN_DIRECT_IO } else { flags }
-}
-
-fn reply_empty(result: Result<(), Error>, reply: ReplyEmpty) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(e) => reply.error(errno(e)),
-    }
-}
-
-fn reply_xattr(value: Result<Vec<u8>, Error>, size: u32, reply: ReplyXattr) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() <= size as usize => reply.data(&value),
-        Ok(_) => reply.error(Errno::ERANGE),
-        Err(e) => reply.error(errno(e)),
-    }
-}
-
-/// What the protocol is to do for us, beside what the chosen I/O asks for.
-fn wanted(options: &ServiceOptions) -> Vec<InitFlags> {
-    let mut flags = vec![
-        InitFlags::FUSE_DO_READDIRPLUS,
-        InitFlags::FUSE_READDIRPLUS_AUTO,
-        InitFlags::FUSE_CACHE_SYMLINKS,
-        InitFlags::FUSE_PARALLEL_DIROPS,
-        InitFlags::FUSE_ASYNC_DIO,
-        InitFlags::FUSE_DONT_MASK,
-        InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-        InitFlags::FUSE_NO_OPEN_SUPPORT,
-        InitFlags::FUSE_NO_OPENDIR_SUPPORT,
-    ];
-    if options.acl {
-        flags.push(InitFlags::FUSE_POSIX_ACL);
-    }
-    flags
-}
-
-impl Service {
-    /// Agrees on passthrough, where it is wanted and possible.
-    fn agree_on_io(&self, config: &mut KernelConfig) -> io::Result<bool> {
-        let (overlay, io) = (&self.core.overlay, self.core.options.io);
-        if io == IoMode::Cached {
-            return Ok(false);
-        }
-        let depth = if overlay.is_stacked() { 2 } else { 1 };
-        let possible = overlay.is_initial_root()
-            && config.set_max_stack_depth(depth).is_ok()
-            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH | InitFlags::FUSE_ATOMIC_O_TRUNC).is_ok();
-        if !possible && io == IoMode::Passthrough {
-            let why = "io=passthrough needs CAP_SYS_ADMIN in the initial user namespace and Linux 6.9; leave it out, or use io=cached";
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
-        }
-        Ok(possible)
-    }
-}
-
 impl Filesystem for Service {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        for flag in wanted(&self.core.options) {
-            if let Err(missing) = config.add_capabilities(flag) {
-                log::debug!("the kernel does not offer {missing:?}");
-            }
-        }
-        if let Err(nearest) = config.set_max_write(MAX_WRITE) {
-            log::debug!("largest write is {nearest}");
-        }
-        let passthrough = self.agree_on_io(config)?;
+        let passthrough = agree(&self.core.overlay, &self.core.options, config)?;
         self.core.passthrough.store(passthrough, Ordering::Relaxed);
         Ok(())
     }
@@ -312,7 +134,15 @@ impl Filesystem for Service {
         self.core.reply_entry(made.map(Some), reply);
     }
 
-    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
         let mode = NewMode { mode: mode & 0o7777, umask };
         let made = self.core.overlay.create(parent.0, name, NewFile::Directory, mode, caller(request));
         self.core.reply_entry(made.map(Some), reply);
@@ -355,7 +185,14 @@ impl Filesystem for Service {
         reply_empty(self.core.overlay.rename((parent.0, name), (newparent.0, newname), mode), reply);
     }
 
-    fn link(&self, _request: &Request, node: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+    fn link(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
         let (slow, newname) = (self.is_slow(node), newname.to_os_string());
         self.dispatch(slow, move |core| {
             core.reply_entry(core.overlay.link(node.0, newparent.0, &newname).map(Some), reply);
@@ -425,7 +262,14 @@ impl Filesystem for Service {
         }
     }
 
-    fn fsync(&self, _request: &Request, node: INodeNo, _handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
+    fn fsync(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         self.dispatch(true, move |core| reply_empty(core.overlay.fsync(node.0, datasync), reply));
     }
 
@@ -464,7 +308,14 @@ impl Filesystem for Service {
             if line.name == "." || line.name == ".." {
                 let attr = fuser::FileAttr { kind: fuser::FileType::Directory, ..no_attr() };
                 let attr = fuser::FileAttr { ino: INodeNo(line.ino.max(ROOT_NODE)), ..attr };
-                return !reply.add(INodeNo(line.ino), line.next, &line.name, &Duration::ZERO, &attr, GENERATION);
+                return !reply.add(
+                    INodeNo(line.ino),
+                    line.next,
+                    &line.name,
+                    &Duration::ZERO,
+                    &attr,
+                    GENERATION,
+                );
             }
             let entry = match core.overlay.lookup_listed(node.0, &line.name) {
                 Ok(Some(entry)) => entry,
@@ -488,7 +339,14 @@ impl Filesystem for Service {
         }
     }
 
-    fn fsyncdir(&self, _request: &Request, node: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _handle: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         self.dispatch(true, move |core| reply_empty(core.overlay.fsync_dir(node.0), reply));
     }
 

@@ -427,7 +427,13 @@ impl<'a> CopyUp<'a> {
     }
 
     /// From now on the inode is the copy.
-    fn became_upper(&self, parent: &Inode, dir: &Arc<RealDir>, name: &Arc<OsStr>, index_name: Option<Arc<OsStr>>) {
+    fn became_upper(
+        &self,
+        parent: &Inode,
+        dir: &Arc<RealDir>,
+        name: &Arc<OsStr>,
+        index_name: Option<Arc<OsStr>>,
+    ) {
         self.know_content();
         let mut state = self.inode.state.write();
         state.layer = UPPER;
@@ -454,7 +460,9 @@ impl<'a> CopyUp<'a> {
             && let Some(entry) = index.lock().get_mut(name)
         {
             entry.place = match &entry.place {
-                Place::Dirs(layers) => Place::Dirs([UPPER].into_iter().chain(layers.iter().copied()).collect()),
+                Place::Dirs(layers) => {
+                    Place::Dirs([UPPER].into_iter().chain(layers.iter().copied()).collect())
+                }
                 _ => Place::File(UPPER),
             };
             entry.below = true;
@@ -467,11 +475,15 @@ impl Overlay {
     fn store_owner(&self, copy: &Access, real: &RealStat, layer: LayerNo, kind: Kind) -> Result<()> {
         let (uid, gid) = real.owner();
         let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
-        let (uid, gid) =
-            if premapped { (self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?) } else { (Some(uid), Some(gid)) };
+        let (uid, gid) = if premapped {
+            (self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?)
+        } else {
+            (Some(uid), Some(gid))
+        };
         if self.config.record_owner {
             let file_type = recorded_type(kind, real);
-            let over = OverrideStat { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), mode: real.perm(), file_type };
+            let over =
+                OverrideStat { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), mode: real.perm(), file_type };
             marks::write_override(copy.xattrs(), &over)?;
             return self.store_plain_mode(copy, kind);
         }

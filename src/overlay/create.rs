@@ -8,9 +8,9 @@ use std::sync::Arc;
 use crate::format::acl;
 use crate::format::names::OVERRIDE_STAT;
 use crate::format::override_stat::{OverrideStat, OverrideType};
+use crate::sys::Errno;
 use crate::sys::fs::{self, FileType, Mode, OFlags, RenameFlags};
 use crate::sys::xattr::{Target, getxattr_opt, setxattr};
-use crate::sys::Errno;
 
 use super::access::Access;
 use super::attr::{Kind, S_ISGID};
@@ -180,7 +180,8 @@ impl Create<'_> {
                 fs::mknodat(dir, name, FileType::from_raw_mode(kind.mode_bits()), mode, rdev)
             }
             NewFile::Regular | NewFile::Node(..) => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                let flags =
+                    OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                 fs::openat(dir, name, flags, mode).map(drop)
             }
         };
@@ -225,11 +226,13 @@ impl Create<'_> {
         let fd = Arc::new(fs::openat(place, temporary, flags, Mode::empty())?);
         let file = Access::Fd(fd.clone());
         let parent = fs::fstat(&*self.fd)?;
-        let parent_over = self.overlay.real_stat(&Access::Fd(self.fd.clone()), UPPER, Some(Kind::Directory))?;
+        let parent_over =
+            self.overlay.real_stat(&Access::Fd(self.fd.clone()), UPPER, Some(Kind::Directory))?;
         let mut mode = self.mode;
         let mut owner = self.owner;
         if parent_over.perm() & S_ISGID != 0 {
-            owner.1 = Some(if self.overlay.config.record_owner { parent_over.owner().1 } else { parent.st_gid });
+            owner.1 =
+                Some(if self.overlay.config.record_owner { parent_over.owner().1 } else { parent.st_gid });
             if kind == Kind::Directory {
                 mode |= S_ISGID;
             }
@@ -283,7 +286,8 @@ impl Create<'_> {
     fn publish(&self, place: &OwnedFd, temporary: &OsStr, spot: Spot) -> Result<()> {
         let to = |flags| fs::renameat_with(place, temporary, &*self.fd, self.name, flags);
         if !spot.whiteout {
-            return to(RenameFlags::NOREPLACE).map_err(|e| if e == Errno::EXIST { Error::Exists } else { e.into() });
+            return to(RenameFlags::NOREPLACE)
+                .map_err(|e| if e == Errno::EXIST { Error::Exists } else { e.into() });
         }
         let over_device = self.overlay.has_whiteout_device(&self.fd, self.name)?;
         if self.new.kind() == Kind::Directory && over_device {

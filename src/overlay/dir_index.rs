@@ -170,8 +170,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut position = 0;
         loop {
-            let batch: Vec<_> =
-                index.list_from(position).take(7).map(|(p, e)| (p, e.name.clone())).collect();
+            let batch: Vec<_> = index.list_from(position).take(7).map(|(p, e)| (p, e.name.clone())).collect();
             let Some((last, _)) = batch.last() else { break };
             position = *last;
             for (_, name) in &batch {

@@ -161,7 +161,13 @@ impl Overlay {
     }
 
     /// `copy_file_range(2)` between two files of the view; returns the bytes copied.
-    pub fn copy_file_range(&self, from: (u64, u64), to: (u64, u64), length: u64, ids: SetIds) -> Result<usize> {
+    pub fn copy_file_range(
+        &self,
+        from: (u64, u64),
+        to: (u64, u64),
+        length: u64,
+        ids: SetIds,
+    ) -> Result<usize> {
         let (source, target) = (self.inode(from.0)?, self.inode(to.0)?);
         let output = self.writer(&target)?;
         let input = self.reader(&source)?;

@@ -251,7 +251,8 @@ impl Inode {
     /// Whether its last name was removed.
     pub fn is_unlinked(&self) -> bool {
         let state = self.state.read();
-        state.file.as_ref().is_some_and(|f| f.unlinked) || state.dir.as_ref().is_some_and(|d| d.removed.is_some())
+        state.file.as_ref().is_some_and(|f| f.unlinked)
+            || state.dir.as_ref().is_some_and(|d| d.removed.is_some())
     }
 }
 
@@ -305,7 +306,12 @@ pub struct NewInode {
 impl InodeTable {
     /// An empty table.
     pub fn new() -> Arc<InodeTable> {
-        Arc::new(InodeTable { slots: DashMap::new(), renumbered: DashMap::new(), next: AtomicU64::new(COUNTED), forgotten: AtomicU64::new(0) })
+        Arc::new(InodeTable {
+            slots: DashMap::new(),
+            renumbered: DashMap::new(),
+            next: AtomicU64::new(COUNTED),
+            forgotten: AtomicU64::new(0),
+        })
     }
 
     /// Adds the root, which the kernel knows without a lookup and never forgets.
@@ -345,9 +351,10 @@ impl InodeTable {
     /// The node number that a file with this inode number has or would get.
     fn node_of(&self, ino: u64) -> u64 {
         if !self.renumbered.is_empty()
-            && let Some(node) = self.renumbered.get(&ino) {
-                return *node;
-            }
+            && let Some(node) = self.renumbered.get(&ino)
+        {
+            return *node;
+        }
         ino
     }
 

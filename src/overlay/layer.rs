@@ -47,7 +47,8 @@ pub struct Opened {
 impl Opened {
     /// Opens a directory; links in the path are followed, as the user gave it.
     pub fn new(path: &Path) -> sys::Result<Opened> {
-        let fd = fs::openat(fs::CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let fd =
+            fs::openat(fs::CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let st = fs::fstat(&fd)?;
         Ok(Opened { path: path.to_path_buf(), fd, st })
     }

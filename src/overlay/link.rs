@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::sys::fs::{self, AtFlags, RenameFlags};
 use crate::sys::Errno;
+use crate::sys::fs::{self, AtFlags, RenameFlags};
 
 use super::access::Access;
 use super::copy_up::Content;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use crate::format::names::Mark;
 use crate::format::nlink::{NlinkBase, NlinkDelta};
+use crate::sys::Errno;
 use crate::sys::fs::{self, AtFlags};
 use crate::sys::xattr::{Target, setxattr};
-use crate::sys::Errno;
 
 use super::access::Access;
 use super::dir_index::Place;
@@ -140,7 +140,13 @@ impl Overlay {
     }
 
     /// Makes a visible name of an indexed file a name in the upper. The parent's entries are locked.
-    pub(super) fn link_name_up(&self, inode: &Inode, parent: &Inode, dir: &OwnedFd, name: &OsStr) -> Result<()> {
+    pub(super) fn link_name_up(
+        &self,
+        inode: &Inode,
+        parent: &Inode,
+        dir: &OwnedFd,
+        name: &OsStr,
+    ) -> Result<()> {
         let Some((index_name, links)) = self.indexed(inode) else { return Ok(()) };
         match fs::lstatat(dir, name) {
             Ok(_) => return Ok(()),

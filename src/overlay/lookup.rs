@@ -133,7 +133,8 @@ impl Overlay {
             let redirect = marks.redirect.clone();
             let found = found.get_or_insert_with(|| self.found_dir(source, real, marks));
             let more_below = layers.last() != Some(&source.dir.layer);
-            let ends = opaque == Opaque::Yes || (more_below && marks::has_opaque_file(&*self.dirs.fd(&dir)?)?);
+            let ends =
+                opaque == Opaque::Yes || (more_below && marks::has_opaque_file(&*self.dirs.fd(&dir)?)?);
             found.sources.push(Source { dir, file_whiteouts: opaque == Opaque::FileWhiteouts });
             if ends {
                 break;
@@ -175,10 +176,13 @@ impl Overlay {
         let layer = source.dir.layer;
         let device = self.stack.layer(layer).map_or(0, |l| l.device);
         let mut ino = self.numbers.shown(device, real.st.st_ino);
-        let mut found = Found { real, ino, layer, sources: Vec::new(), marks: Marks::default(), index_name: None };
+        let mut found =
+            Found { real, ino, layer, sources: Vec::new(), marks: Marks::default(), index_name: None };
         if layer == UPPER {
             found.marks = marks::read(access.xattrs(), self.namespace)?;
-            if let Some((device, real)) = found.marks.origin.as_ref().and_then(|o| number::of_origin(&self.stack, o)) {
+            if let Some((device, real)) =
+                found.marks.origin.as_ref().and_then(|o| number::of_origin(&self.stack, o))
+            {
                 ino = self.numbers.shown(device, real);
             }
             found.ino = ino;
@@ -214,8 +218,7 @@ impl Overlay {
     /// Walks an absolute path through the layers below `layer`, merging on the way.
     pub(super) fn walk(&self, layer: LayerNo, path: &[OsString]) -> Result<Vec<Source>> {
         let roots = self.stack.lowers.iter().filter(|l| l.root.layer > layer);
-        let mut here: Vec<_> =
-            roots.map(|l| Source { dir: l.root.clone(), file_whiteouts: false }).collect();
+        let mut here: Vec<_> = roots.map(|l| Source { dir: l.root.clone(), file_whiteouts: false }).collect();
         for name in path {
             here = self.step(&here, name)?;
         }
@@ -350,7 +353,8 @@ impl Overlay {
     /// A file with several links is known by one more name.
     fn relocate(&self, living: &Inode, parent: &Arc<Inode>, name: &OsStr, found: &Found) {
         let known = living.state.read().is_named(parent, name);
-        if !living.is_dir() && (!known || living.is_nameless()) && (found.layer == UPPER) == living.is_upper() {
+        if !living.is_dir() && (!known || living.is_nameless()) && (found.layer == UPPER) == living.is_upper()
+        {
             living.state.write().add_name(parent, name);
         }
     }

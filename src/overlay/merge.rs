@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn upper_whiteouts_stay_known_and_lower_ones_vanish() {
-        let index = merge(&[&[("a", Listed::Whiteout)], &[("a", FILE), ("b", Listed::Whiteout)], &[("b", FILE)]]);
+        let index =
+            merge(&[&[("a", Listed::Whiteout)], &[("a", FILE), ("b", Listed::Whiteout)], &[("b", FILE)]]);
         let a = get(&index, "a");
         assert!(a.below && !a.is_visible());
         assert!(index.get(OsStr::new("b")).is_none());

@@ -14,10 +14,14 @@ pub enum OpenError {
     #[error("{0} lower directories given, at most {max} are possible", max = super::stack::MAX_LOWERS)]
     TooManyLowers(usize),
     /// An upper directory without a work directory.
-    #[error("upper directory {0} needs a work directory on the same file system (workdir=DIR, or --work DIR)")]
+    #[error(
+        "upper directory {0} needs a work directory on the same file system (workdir=DIR, or --work DIR)"
+    )]
     NoWork(PathBuf),
     /// A directory could not be opened.
-    #[error("cannot open the {role} directory {path}: {errno}; check that it exists, is a directory and can be searched")]
+    #[error(
+        "cannot open the {role} directory {path}: {errno}; check that it exists, is a directory and can be searched"
+    )]
     Directory {
         /// What it was to serve as.
         role: &'static str,
@@ -27,7 +31,9 @@ pub enum OpenError {
         errno: Errno,
     },
     /// Two directories must not contain each other.
-    #[error("the {inner_role} directory {inner} lies inside the {outer_role} directory {outer}: they must not overlap")]
+    #[error(
+        "the {inner_role} directory {inner} lies inside the {outer_role} directory {outer}: they must not overlap"
+    )]
     Overlap {
         /// What the inner one was to serve as.
         inner_role: &'static str,
@@ -39,7 +45,9 @@ pub enum OpenError {
         outer: PathBuf,
     },
     /// Upper and work directory must be on one mount.
-    #[error("work directory {work} is not on the file system of the upper directory {upper}: files could not be moved between them")]
+    #[error(
+        "work directory {work} is not on the file system of the upper directory {upper}: files could not be moved between them"
+    )]
     WorkElsewhere {
         /// The work directory.
         work: PathBuf,
@@ -47,7 +55,9 @@ pub enum OpenError {
         upper: PathBuf,
     },
     /// Another mount uses the directory.
-    #[error("{role} directory {path} is in use by another mount: unmount that first, or give each mount its own")]
+    #[error(
+        "{role} directory {path} is in use by another mount: unmount that first, or give each mount its own"
+    )]
     InUse {
         /// What it was to serve as.
         role: &'static str,
@@ -63,7 +73,9 @@ pub enum OpenError {
         errno: Errno,
     },
     /// An option needs what the upper lacks.
-    #[error("{option} needs extended attributes, which the upper directory {path} does not have: leave it out, or put the upper elsewhere")]
+    #[error(
+        "{option} needs extended attributes, which the upper directory {path} does not have: leave it out, or put the upper elsewhere"
+    )]
     NoXattrs {
         /// The option.
         option: &'static str,

@@ -180,7 +180,9 @@ impl Overlay {
             }
             let access = Access::At(fd.clone(), entry.name.as_os_str().into());
             match self.classify(source, &access, entry.file_type)? {
-                Some(Listed::Present(kind, _)) => listing.push((entry.name, Listed::Present(kind, entry.ino))),
+                Some(Listed::Present(kind, _)) => {
+                    listing.push((entry.name, Listed::Present(kind, entry.ino)))
+                }
                 Some(other) => listing.push((entry.name, other)),
                 None => {}
             }

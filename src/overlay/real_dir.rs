@@ -53,7 +53,12 @@ impl RealDir {
     }
 
     fn at(layer: LayerNo, place: Place) -> Arc<RealDir> {
-        Arc::new(RealDir { layer, place: RwLock::new(place), fd: Mutex::new(None), used: AtomicBool::new(false) })
+        Arc::new(RealDir {
+            layer,
+            place: RwLock::new(place),
+            fd: Mutex::new(None),
+            used: AtomicBool::new(false),
+        })
     }
 
     /// The directory was renamed in its layer.
@@ -173,7 +178,12 @@ fn open_below(parent: &OwnedFd, name: &OsStr) -> sys::Result<OwnedFd> {
 
 /// Opens the file `name` below `dir` with `flags`, inside the same mount and never through a link.
 pub fn open_file_below(dir: &OwnedFd, name: &OsStr, flags: OFlags) -> sys::Result<OwnedFd> {
-    fs::openat(dir.as_fd(), name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+    fs::openat(
+        dir.as_fd(),
+        name,
+        flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        Mode::empty(),
+    )
 }
 
 #[cfg(test)]

@@ -209,7 +209,8 @@ impl Overlay {
             }
             let st = fs::lstatat(&*fd, &name)?;
             let access = Access::At(fd.clone(), name.as_os_str().into());
-            let marked = source.file_whiteouts && st.st_size == 0 && marks::is_whiteout_file(access.xattrs())?;
+            let marked =
+                source.file_whiteouts && st.st_size == 0 && marks::is_whiteout_file(access.xattrs())?;
             if !marks::is_whiteout_device(&st) && !marked {
                 return Ok(false);
             }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::format::names::Mark;
 use crate::format::redirect::Redirect;
+use crate::sys::Errno;
 use crate::sys::fs::{self, RenameFlags};
 use crate::sys::xattr::{Target, setxattr};
-use crate::sys::Errno;
 
 use super::config::RedirectDir;
 use super::copy_up::Content;
@@ -116,12 +116,7 @@ impl Overlay {
     /// # Errors
     /// [`Error::CrossDevice`] for a directory with a lower part while redirects are off, beside those of rename(2).
     /// Nothing has changed then, but copies may have been made.
-    pub fn rename(
-        &self,
-        old: (u64, &OsStr),
-        new: (u64, &OsStr),
-        mode: RenameMode,
-    ) -> Result<()> {
+    pub fn rename(&self, old: (u64, &OsStr), new: (u64, &OsStr), mode: RenameMode) -> Result<()> {
         Self::check_name(new.1)?;
         self.upper()?;
         let (old_parent, new_parent) = (self.inode(old.0)?, self.inode(new.0)?);
@@ -135,7 +130,9 @@ impl Overlay {
         }
         self.copy_up(&inode, Content::AttributesSuffice)?;
         match &target {
-            Some(target) if mode == RenameMode::Exchange => self.copy_up(target, Content::AttributesSuffice)?,
+            Some(target) if mode == RenameMode::Exchange => {
+                self.copy_up(target, Content::AttributesSuffice)?
+            }
             Some(target) => self.copy_up_to_index(target)?,
             None => {}
         }
@@ -150,19 +147,22 @@ impl Overlay {
     }
 
     /// The checks that need no lock; `false` where there is nothing to do.
-    fn check_rename(&self, inode: &Arc<Inode>, target: Option<&Arc<Inode>>, mode: RenameMode) -> Result<bool> {
+    fn check_rename(
+        &self,
+        inode: &Arc<Inode>,
+        target: Option<&Arc<Inode>>,
+        mode: RenameMode,
+    ) -> Result<bool> {
         match (mode, target) {
             (RenameMode::NoReplace, Some(_)) => return Err(Error::Exists),
             (RenameMode::Exchange, None) => return Err(Error::NotFound),
             (_, Some(target)) if Arc::ptr_eq(inode, target) => return Ok(false),
-            (RenameMode::Replace, Some(target)) => {
-                match (inode.is_dir(), target.is_dir()) {
-                    (true, false) => return Err(Error::NotDirectory),
-                    (false, true) => return Err(Error::IsDirectory),
-                    (true, true) if !self.is_empty(target)? => return Err(Error::NotEmpty),
-                    _ => {}
-                }
-            }
+            (RenameMode::Replace, Some(target)) => match (inode.is_dir(), target.is_dir()) {
+                (true, false) => return Err(Error::NotDirectory),
+                (false, true) => return Err(Error::IsDirectory),
+                (true, true) if !self.is_empty(target)? => return Err(Error::NotEmpty),
+                _ => {}
+            },
             _ => {}
         }
         let both = [Some(inode), target.filter(|_| mode == RenameMode::Exchange)];
@@ -252,7 +252,13 @@ impl Overlay {
             Some(inode) if is_dir => self.has_lower_part(inode)?,
             _ => false,
         };
-        Ok(Side { visible: end.inode.is_some(), is_dir, merged, below: end.standing.below, whiteout: end.whiteout })
+        Ok(Side {
+            visible: end.inode.is_some(),
+            is_dir,
+            merged,
+            below: end.standing.below,
+            whiteout: end.whiteout,
+        })
     }
 
     /// The inode number that the upper's own file has.
@@ -404,8 +410,11 @@ fn lock_pair<'a>(
     one: &'a parking_lot::Mutex<()>,
     other: Option<&'a parking_lot::Mutex<()>>,
 ) -> [Option<parking_lot::MutexGuard<'a, ()>>; 2] {
-    let Some(other) = other.filter(|other| !std::ptr::eq(*other, one)) else { return [Some(one.lock()), None] };
-    let (first, second) = if std::ptr::from_ref(one) < std::ptr::from_ref(other) { (one, other) } else { (other, one) };
+    let Some(other) = other.filter(|other| !std::ptr::eq(*other, one)) else {
+        return [Some(one.lock()), None];
+    };
+    let (first, second) =
+        if std::ptr::from_ref(one) < std::ptr::from_ref(other) { (one, other) } else { (other, one) };
     [Some(first.lock()), Some(second.lock())]
 }
 

@@ -1,8 +1,8 @@
 //! Changing attributes: mode, owner, size, times.
 
 use crate::format::override_stat::OverrideStat;
-use crate::sys::fs::{self, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use crate::sys::Errno;
+use crate::sys::fs::{self, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use super::access::Access;
 use super::attr::{Attr, Kind, RealStat, S_ISGID, S_ISUID, S_IXGRP, Time};

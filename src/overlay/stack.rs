@@ -72,7 +72,8 @@ impl Stack {
         }
         let upper = match dirs.upper {
             Some((upper, work)) => {
-                let role = LayerRole { number: UPPER, device: upper_device.unwrap_or(0), override_stat: recorded };
+                let role =
+                    LayerRole { number: UPPER, device: upper_device.unwrap_or(0), override_stat: recorded };
                 Some(Upper::open(config, upper, work, role)?)
             }
             None => None,
@@ -120,9 +121,12 @@ impl Directories {
         let upper = match (&config.upper, &config.work) {
             (None, _) => None,
             (Some(upper), None) => return Err(OpenError::NoWork(upper.clone())),
-            (Some(upper), Some(work)) => Some((open_directory("upper", upper)?, open_directory("work", work)?)),
+            (Some(upper), Some(work)) => {
+                Some((open_directory("upper", upper)?, open_directory("work", work)?))
+            }
         };
-        let mountpoint = config.mountpoint.as_ref().map(|path| open_directory("mount point", path)).transpose()?;
+        let mountpoint =
+            config.mountpoint.as_ref().map(|path| open_directory("mount point", path)).transpose()?;
         Ok(Directories { lowers, upper, mountpoint })
     }
 

@@ -203,10 +203,14 @@ impl Overlay {
         };
         let owner = real.owner();
         let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
-        let (uid, gid) =
-            if premapped { self.ids.shown_premapped(owner.0, owner.1) } else { self.ids.shown(owner.0, owner.1) };
+        let (uid, gid) = if premapped {
+            self.ids.shown_premapped(owner.0, owner.1)
+        } else {
+            self.ids.shown(owner.0, owner.1)
+        };
         let [atime, mtime, ctime] = real.times();
-        let lost = if self.lost_links.is_empty() { 0 } else { self.lost_links.get(&inode.ino).map_or(0, |n| *n) };
+        let lost =
+            if self.lost_links.is_empty() { 0 } else { self.lost_links.get(&inode.ino).map_or(0, |n| *n) };
         let nlink = match nlink {
             _ if self.config.static_nlink || merged => 1,
             Some(n) => n,
@@ -281,7 +285,12 @@ fn device_number(real: &RealStat) -> u64 {
 }
 
 /// The inode of the root: all layers' roots down to the first opaque one.
-fn open_root(stack: &Stack, table: &Arc<InodeTable>, dirs: &DirCache, namespace: Namespace) -> Result<Arc<Inode>> {
+fn open_root(
+    stack: &Stack,
+    table: &Arc<InodeTable>,
+    dirs: &DirCache,
+    namespace: Namespace,
+) -> Result<Arc<Inode>> {
     let mut sources = Vec::new();
     let mut ino = None;
     for layer in stack.layers() {

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 
 use crate::format::whiteout;
-use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use crate::sys::Errno;
+use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
 
 use super::error::Result;
 use super::marks;

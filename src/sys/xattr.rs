@@ -41,7 +41,9 @@ impl Target<'_> {
     /// Directory descriptor, path and flags for an `*at` call.
     fn at(&self) -> Result<(i32, CString, libc::c_uint)> {
         Ok(match self {
-            Target::At(dir, name) => (dir.as_raw_fd(), c_string(name.as_bytes())?, libc::AT_SYMLINK_NOFOLLOW as u32),
+            Target::At(dir, name) => {
+                (dir.as_raw_fd(), c_string(name.as_bytes())?, libc::AT_SYMLINK_NOFOLLOW as u32)
+            }
             // AT_EMPTY_PATH would refuse an O_PATH descriptor.
             Target::Fd(fd) => (libc::AT_FDCWD, c_string(proc_fd_path(*fd).as_bytes())?, 0),
         })

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::format::idmap::IdMap;
 use crate::fuse::session::Access;
+use crate::overlay::IdMap;
 use crate::overlay::config::{RedirectDir, XattrPermissions};
 
 fn read(text: &str) -> Result<Options, OptionError> {

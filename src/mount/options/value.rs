@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use crate::format::idmap::IdMap;
 use crate::fuse::IoMode;
+use crate::overlay::IdMap;
 use crate::overlay::config::{RedirectDir, XattrPermissions};
 
 /// From here on a timeout is as good as infinite (fuse-overlayfs's own default is this number).
