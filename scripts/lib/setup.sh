@@ -193,7 +193,8 @@ daemon_of() {
     local dir arguments
     [ "$PROGRAM" = kernel ] && return 0
     for dir in /proc/[0-9]*; do
-        mapfile -d '' -t arguments <"$dir/cmdline" 2>/dev/null || continue
+        # A process may end between the listing and the reading.
+        { mapfile -d '' -t arguments <"$dir/cmdline"; } 2>/dev/null || continue
         [ ${#arguments[@]} -ge 2 ] || continue
         if [ "$(basename -- "${arguments[0]}")" = "$(basename -- "$PROGRAM")" ] &&
             [ "${arguments[-1]}" = "$1" ]; then
@@ -205,7 +206,7 @@ daemon_of() {
 # is_running PID: not if it only waits to be reaped, for which some init processes take seconds.
 is_running() {
     local stat
-    read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
     case ${stat##*) } in Z* | X*) return 1 ;; esac
 }
 

@@ -7,14 +7,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    self, Access, AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
-    XattrFlags,
+    self, Access, AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec,
+    Timestamps, Uid, XattrFlags,
 };
 use rustix::io::{self, Errno};
 use rustix::{process, thread};
 
 use crate::op::{Op, Step};
-use crate::tree::{self, Attributes, Xattrs};
+use crate::tree::{self, Attributes, Mtime, Xattrs};
 
 /// Open files a sequence can hold.
 pub const SLOTS: usize = 3;
@@ -23,7 +23,8 @@ pub const SLOTS: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    Wrote(usize),
+    /// How much, and the modification time after it, unless nothing was written.
+    Wrote(usize, Option<Mtime>),
     Content(String),
     Listing(Vec<(String, FileType)>),
     Attributes(Attributes),
@@ -39,6 +40,16 @@ pub struct Side {
     root: PathBuf,
     handles: [Option<OwnedFd>; SLOTS],
     started: i64,
+}
+
+impl Outcome {
+    /// Whether this, of the reference, allows that of the other side.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Attributes(reference), Self::Attributes(other)) => reference.agree_with(other),
+            _ => self == other,
+        }
+    }
 }
 
 impl Side {
@@ -71,15 +82,18 @@ impl Side {
             }
             Op::Write { path, offset, length, fill } => {
                 let file = self.open(path, OFlags::WRONLY, 0)?;
-                io::pwrite(file, &pattern(*length, *fill), *offset).map(Outcome::Wrote)
+                let written = io::pwrite(&file, &pattern(*length, *fill), *offset)?;
+                self.wrote(&file, written)
             }
             Op::Append { path, length, fill } => {
                 let file = self.open(path, OFlags::WRONLY | OFlags::APPEND, 0)?;
-                io::write(file, &pattern(*length, *fill)).map(Outcome::Wrote)
+                let written = io::write(&file, &pattern(*length, *fill))?;
+                self.wrote(&file, written)
             }
             Op::OpenTruncate { path, length, fill } => {
                 let file = self.open(path, OFlags::WRONLY | OFlags::TRUNC, 0)?;
-                io::write(file, &pattern(*length, *fill)).map(Outcome::Wrote)
+                let written = io::write(&file, &pattern(*length, *fill))?;
+                self.wrote(&file, written)
             }
             Op::OpenForWriting { path } => self.open(path, OFlags::WRONLY, 0).map(|_| Outcome::Done),
             // truncate(2) is not wrapped by rustix; an O_WRONLY open and ftruncate differ from it only in the order of
@@ -165,7 +179,8 @@ impl Side {
         let Some(file) = &self.handles[*slot] else { return Ok(Outcome::NoHandle) };
         match op {
             Op::HandleWrite { offset, length, fill, .. } => {
-                io::pwrite(file, &pattern(*length, *fill), *offset).map(Outcome::Wrote)
+                let written = io::pwrite(file, &pattern(*length, *fill), *offset)?;
+                self.wrote(file, written)
             }
             Op::HandleRead { .. } => {
                 tree::read_all(file).map(|bytes| Outcome::Content(tree::describe(Ok(bytes))))
@@ -176,6 +191,11 @@ impl Side {
             }
             _ => Ok(Outcome::Attributes(Attributes::of(&fs::fstat(file)?, self.started))),
         }
+    }
+
+    fn wrote(&self, file: &OwnedFd, written: usize) -> Result<Outcome, Errno> {
+        let mtime = Attributes::of(&fs::fstat(file)?, self.started).mtime;
+        Ok(Outcome::Wrote(written, (written > 0).then_some(mtime)))
     }
 
     /// The path as it is from inside.

@@ -91,7 +91,9 @@ impl Arguments {
     pub fn sequences_of(&self, worker: u64) -> Vec<u64> {
         match self.only {
             Some(number) => vec![number],
-            None => (0..self.sequences).filter(|number| (number / self.batch) % self.jobs == worker).collect(),
+            None => {
+                (0..self.sequences).filter(|number| (number / self.batch) % self.jobs == worker).collect()
+            }
         }
     }
 }

@@ -85,10 +85,15 @@ impl Generator {
 
     fn pick(&mut self) -> Op {
         match self.rng.random_range(0..1000) {
-            0..60 => Op::Create { path: self.new_or_old(), exclusive: self.chance(0.3), mode: self.file_mode() },
-            60..120 => {
-                Op::Write { path: self.file(), offset: self.offset(), length: self.length(), fill: self.fill() }
+            0..60 => {
+                Op::Create { path: self.new_or_old(), exclusive: self.chance(0.3), mode: self.file_mode() }
             }
+            60..120 => Op::Write {
+                path: self.file(),
+                offset: self.offset(),
+                length: self.length(),
+                fill: self.fill(),
+            },
             120..150 => Op::Append { path: self.file(), length: self.length(), fill: self.fill() },
             150..175 => Op::OpenTruncate { path: self.file(), length: self.length(), fill: self.fill() },
             175..190 => Op::OpenForWriting { path: self.file() },
@@ -125,7 +130,11 @@ impl Generator {
                 let seconds = *[0, -5, 1, 999_999_999, 1_234_567_890, 5_000_000_000]
                     .choose(&mut self.rng)
                     .unwrap_or(&0);
-                Op::Utimens { path: self.any(), seconds, nanoseconds: self.rng.random_range(0..1_000_000_000) }
+                Op::Utimens {
+                    path: self.any(),
+                    seconds,
+                    nanoseconds: self.rng.random_range(0..1_000_000_000),
+                }
             }
             750..785 => self.set_xattr(),
             785..800 => Op::RemoveXattr { path: self.any(), name: self.xattr_name() },
@@ -147,9 +156,7 @@ impl Generator {
                 let path = if create { self.new_or_old() } else { self.file() };
                 Op::HandleOpen { slot, path, create, append: self.chance(0.2) }
             }
-            3..5 => {
-                Op::HandleWrite { slot, offset: self.offset(), length: self.length(), fill: self.fill() }
-            }
+            3..5 => Op::HandleWrite { slot, offset: self.offset(), length: self.length(), fill: self.fill() },
             5 => Op::HandleRead { slot },
             6 => Op::HandleStat { slot },
             7 => Op::HandleTruncate { slot, length: self.offset() },
@@ -192,7 +199,9 @@ impl Generator {
     }
 
     fn xattr_name(&mut self) -> String {
-        let name = *["user.one", "user.two", "user.three", "trusted.mine"].choose(&mut self.rng).unwrap_or(&"user.one");
+        let name = *["user.one", "user.two", "user.three", "trusted.mine"]
+            .choose(&mut self.rng)
+            .unwrap_or(&"user.one");
         name.to_owned()
     }
 
@@ -213,7 +222,8 @@ impl Generator {
         if self.chance(0.16) {
             return self.somewhere();
         }
-        let found = self.known.iter().filter(|(_, kind)| wanted(**kind)).map(|(path, _)| path).choose(&mut self.rng);
+        let found =
+            self.known.iter().filter(|(_, kind)| wanted(**kind)).map(|(path, _)| path).choose(&mut self.rng);
         found.cloned().unwrap_or_else(|| "a".to_owned())
     }
 
@@ -224,7 +234,8 @@ impl Generator {
     /// A name in a directory that probably exists.
     fn somewhere(&mut self) -> String {
         let directories = self.known.iter().filter(|(_, kind)| **kind == FileType::Directory);
-        let parent = directories.map(|(path, _)| path.clone()).choose(&mut self.rng).unwrap_or_else(|| ".".to_owned());
+        let parent =
+            directories.map(|(path, _)| path.clone()).choose(&mut self.rng).unwrap_or_else(|| ".".to_owned());
         let name = match self.rng.random_range(0..100) {
             0 => "n".repeat(255),
             1 => "n".repeat(256),

@@ -3,6 +3,8 @@
 
 use rustix::fs::FileType;
 
+use crate::tree::Mtime;
+
 /// Something a comparison could look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
@@ -16,6 +18,8 @@ pub enum Fact {
     OtherTimes,
     /// Modification times of this run, to the nanosecond.
     PreciseNow,
+    /// The modification time of a regular file that the reference has set to now; see [`mtimes_agree`].
+    MtimeAfterDataCopyUp,
 }
 
 struct Known {
@@ -59,13 +63,27 @@ const KNOWN: &[Known] = &[
         rule: "SEMANTICS.md times",
         why: "the two sides act one after the other",
     },
+    Known {
+        fact: Fact::MtimeAfterDataCopyUp,
+        directories_only: false,
+        rule: "SEMANTICS.md metacopy-mtime",
+        why: "where only metadata was copied up before, the kernel's later copy-up of the data (any open for writing) \
+              leaves the time of the copy as the modification time; plyfs keeps the file's. That writing sets the \
+              time is compared after each write",
+    },
 ];
+
+/// Whether a modification time agrees with the reference's; a regular file's may be older than now.
+pub fn mtimes_agree(kind: FileType, reference: Mtime, other: Mtime) -> bool {
+    reference == other
+        || (!compared(Fact::MtimeAfterDataCopyUp, kind)
+            && kind == FileType::RegularFile
+            && reference == Mtime::Now)
+}
 
 /// Whether a fact about a file of this type is compared.
 pub fn compared(fact: Fact, kind: FileType) -> bool {
-    !KNOWN
-        .iter()
-        .any(|known| known.fact == fact && (!known.directories_only || kind == FileType::Directory))
+    !KNOWN.iter().any(|known| known.fact == fact && (!known.directories_only || kind == FileType::Directory))
 }
 
 /// Whether an extended attribute is compared: all but a file system's private ones, which the kernel's overlayfs

@@ -62,7 +62,8 @@ fn fill_directory(
                 fs::mkdirat(CWD, &path, Mode::from_raw_mode(0o755))?;
                 let counterpart = below.child_directory(name);
                 let opaque = counterpart.is_some() && rng.random_bool(0.25);
-                let child = counterpart.as_deref().filter(|_| !opaque).map_or(Below::Nothing, Below::Directory);
+                let child =
+                    counterpart.as_deref().filter(|_| !opaque).map_or(Below::Nothing, Below::Directory);
                 fill_directory(&path, child, depth + 1, rng, files)?;
                 if opaque {
                     fs::setxattr(&path, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;

@@ -6,51 +6,155 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// Open with O_CREAT for writing, and close.
-    Create { path: String, exclusive: bool, mode: u32 },
+    Create {
+        path: String,
+        exclusive: bool,
+        mode: u32,
+    },
     /// Open for writing and pwrite.
-    Write { path: String, offset: u64, length: usize, fill: u8 },
+    Write {
+        path: String,
+        offset: u64,
+        length: usize,
+        fill: u8,
+    },
     /// Open with O_APPEND and write.
-    Append { path: String, length: usize, fill: u8 },
+    Append {
+        path: String,
+        length: usize,
+        fill: u8,
+    },
     /// Open for writing with O_TRUNC, write a little.
-    OpenTruncate { path: String, length: usize, fill: u8 },
+    OpenTruncate {
+        path: String,
+        length: usize,
+        fill: u8,
+    },
     /// Open for writing, and close without writing.
-    OpenForWriting { path: String },
+    OpenForWriting {
+        path: String,
+    },
     /// truncate(2).
-    Truncate { path: String, length: u64 },
+    Truncate {
+        path: String,
+        length: u64,
+    },
     /// fallocate(2); `mode` as the system call takes it.
-    Fallocate { path: String, mode: u32, offset: u64, length: u64 },
-    Mkdir { path: String, mode: u32 },
-    Rmdir { path: String },
-    Unlink { path: String },
+    Fallocate {
+        path: String,
+        mode: u32,
+        offset: u64,
+        length: u64,
+    },
+    Mkdir {
+        path: String,
+        mode: u32,
+    },
+    Rmdir {
+        path: String,
+    },
+    Unlink {
+        path: String,
+    },
     /// `flags` as renameat2(2) takes them.
-    Rename { from: String, to: String, flags: u32 },
-    Link { from: String, to: String },
-    Symlink { target: String, path: String },
-    Mkfifo { path: String, mode: u32 },
+    Rename {
+        from: String,
+        to: String,
+        flags: u32,
+    },
+    Link {
+        from: String,
+        to: String,
+    },
+    Symlink {
+        target: String,
+        path: String,
+    },
+    Mkfifo {
+        path: String,
+        mode: u32,
+    },
     /// A character device 1:3.
-    MknodNull { path: String, mode: u32 },
-    Chmod { path: String, mode: u32 },
+    MknodNull {
+        path: String,
+        mode: u32,
+    },
+    Chmod {
+        path: String,
+        mode: u32,
+    },
     /// lchown(2).
-    Chown { path: String, uid: u32, gid: u32 },
+    Chown {
+        path: String,
+        uid: u32,
+        gid: u32,
+    },
     /// utimensat(2) of both times, not following links.
-    Utimens { path: String, seconds: i64, nanoseconds: i64 },
-    SetXattr { path: String, name: String, value: Vec<u8>, flags: u32 },
-    RemoveXattr { path: String, name: String },
-    ListXattrs { path: String },
-    Readdir { path: String },
-    Read { path: String },
-    Readlink { path: String },
-    Stat { path: String },
+    Utimens {
+        path: String,
+        seconds: i64,
+        nanoseconds: i64,
+    },
+    SetXattr {
+        path: String,
+        name: String,
+        value: Vec<u8>,
+        flags: u32,
+    },
+    RemoveXattr {
+        path: String,
+        name: String,
+    },
+    ListXattrs {
+        path: String,
+    },
+    Readdir {
+        path: String,
+    },
+    Read {
+        path: String,
+    },
+    Readlink {
+        path: String,
+    },
+    Stat {
+        path: String,
+    },
     /// access(2).
-    Access { path: String, mode: u32 },
+    Access {
+        path: String,
+        mode: u32,
+    },
     /// Open for reading and writing into a numbered handle; the old one is closed.
-    HandleOpen { slot: usize, path: String, create: bool, append: bool },
-    HandleWrite { slot: usize, offset: u64, length: usize, fill: u8 },
-    HandleRead { slot: usize },
-    HandleStat { slot: usize },
-    HandleTruncate { slot: usize, length: u64 },
-    HandleChmod { slot: usize, mode: u32 },
-    HandleClose { slot: usize },
+    HandleOpen {
+        slot: usize,
+        path: String,
+        create: bool,
+        append: bool,
+    },
+    HandleWrite {
+        slot: usize,
+        offset: u64,
+        length: usize,
+        fill: u8,
+    },
+    HandleRead {
+        slot: usize,
+    },
+    HandleStat {
+        slot: usize,
+    },
+    HandleTruncate {
+        slot: usize,
+        length: u64,
+    },
+    HandleChmod {
+        slot: usize,
+        mode: u32,
+    },
+    HandleClose {
+        slot: usize,
+    },
     /// Both are unmounted and mounted again on what they have written.
     Remount,
     /// Both are unmounted, and each is mounted on what the other has written.

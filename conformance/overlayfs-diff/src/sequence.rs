@@ -49,7 +49,8 @@ impl Laboratory {
     /// Runs the sequence of this number.
     pub fn run(&mut self, number: u64) -> Result<(), Report> {
         self.change_batch(number)?;
-        let mut rng = ChaCha8Rng::seed_from_u64(self.arguments.seed.wrapping_mul(1_000_003).wrapping_add(number));
+        let mut rng =
+            ChaCha8Rng::seed_from_u64(self.arguments.seed.wrapping_mul(1_000_003).wrapping_add(number));
         let umask = [0o022, 0o000, 0o077, 0o027][rng.random_range(0..4)];
         let turns: Vec<Option<Op>> = (0..self.arguments.operations).map(|_| turn(&mut rng)).collect();
         let mut run = Run::start(self, umask).map_err(|what| self.report(number, Vec::new(), what))?;
@@ -95,13 +96,15 @@ impl Laboratory {
             return Ok(());
         }
         self.check_lowers(number)?;
-        self.make_lowers(batch).map_err(|error| self.report(number, Vec::new(), format!("making layers: {error}")))?;
+        self.make_lowers(batch)
+            .map_err(|error| self.report(number, Vec::new(), format!("making layers: {error}")))?;
         self.batch = Some(batch);
         Ok(())
     }
 
     fn make_lowers(&mut self, batch: u64) -> Result<(), String> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.arguments.seed.wrapping_mul(7_000_003).wrapping_add(batch));
+        let mut rng =
+            ChaCha8Rng::seed_from_u64(self.arguments.seed.wrapping_mul(7_000_003).wrapping_add(batch));
         self.lowers.clear();
         rustix::process::umask(rustix::fs::Mode::empty());
         let (top, bottom) = (self.directory.join("lower-1"), self.directory.join("lower-2"));
@@ -212,7 +215,7 @@ impl Run {
         }
         let left = self.sides[0].apply(step);
         let right = self.sides[1].apply(step);
-        if left == right {
+        if left.agrees_with(&right) {
             return Ok(left);
         }
         Err(format!(
@@ -314,7 +317,11 @@ impl fmt::Display for Report {
         if self.steps.is_empty() {
             return Ok(());
         }
-        writeln!(f, "the operations{}:", if self.shrunk { ", those that do not matter left out" } else { "" })?;
+        writeln!(
+            f,
+            "the operations{}:",
+            if self.shrunk { ", those that do not matter left out" } else { "" }
+        )?;
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:4} {step}", index + 1)?;
         }

@@ -37,6 +37,12 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// Whether these, of the reference, allow those of the other side; see [`known::mtimes_agree`].
+    pub fn agree_with(&self, other: &Self) -> bool {
+        let same_time = Self { mtime: other.mtime, ..self.clone() };
+        same_time == *other && known::mtimes_agree(self.kind, self.mtime, other.mtime)
+    }
+
     /// From what stat(2) says; `started` separates the times of this run from the others.
     pub fn of(stat: &Stat, started: i64) -> Self {
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -144,13 +150,13 @@ impl Tree {
         }
     }
 
-    /// The differences as text, at most `limit`; empty where the trees are equal.
+    /// The differences as text, at most `limit`; empty where the trees agree. `self` is the reference.
     pub fn differences(&self, other: &Self, limit: usize) -> Vec<String> {
         let mut found = Vec::new();
         let paths: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         for path in paths {
             match (self.0.get(path), other.0.get(path)) {
-                (Some(a), Some(b)) if a == b => {}
+                (Some(a), Some(b)) if a.agrees_with(b) => {}
                 (Some(a), Some(b)) => found.push(format!("{path}: {}", a.difference(b))),
                 (Some(a), None) => found.push(format!("{path}: {a} <> not there")),
                 (None, Some(b)) => found.push(format!("{path}: not there <> {b}")),
@@ -165,6 +171,11 @@ impl Tree {
 }
 
 impl Node {
+    fn agrees_with(&self, other: &Self) -> bool {
+        let same_attributes = Self { attributes: other.attributes.clone(), ..self.clone() };
+        same_attributes == *other && self.attributes.agree_with(&other.attributes)
+    }
+
     fn unreadable(listed: Option<FileType>, oddity: String) -> Self {
         Self {
             attributes: Attributes {

@@ -73,8 +73,14 @@ impl Mount {
         let daemon = match &program.helper {
             None => {
                 let data = CString::new(options).map_err(|error| error.to_string())?;
-                rustix::mount::mount("overlay", &layout.merged, "overlay", MountFlags::empty(), data.as_c_str())
-                    .map_err(|error| format!("mounting overlayfs: {error}; see dmesg"))?;
+                rustix::mount::mount(
+                    "overlay",
+                    &layout.merged,
+                    "overlay",
+                    MountFlags::empty(),
+                    data.as_c_str(),
+                )
+                .map_err(|error| format!("mounting overlayfs: {error}; see dmesg"))?;
                 None
             }
             Some(helper) => Some(start(helper, &options, &layout.merged)?),
