@@ -293,6 +293,7 @@ fn open_root(
 ) -> Result<Arc<Inode>> {
     let mut sources = Vec::new();
     let mut ino = None;
+    let mut impure = false;
     for layer in stack.layers() {
         let fd = dirs.fd(&layer.root)?;
         let access = Access::Fd(fd.clone());
@@ -300,6 +301,7 @@ fn open_root(
         if ino.is_none() {
             ino = Some(access.stat()?.st_ino);
         }
+        impure |= layer.root.layer == UPPER && found.impure;
         let file_whiteouts = found.opaque == marks::Opaque::FileWhiteouts;
         sources.push(Source { dir: layer.root.clone(), file_whiteouts });
         if found.opaque == marks::Opaque::Yes || marks::has_opaque_file(&fd)? {
@@ -307,7 +309,7 @@ fn open_root(
         }
     }
     let layer = sources.first().map_or(UPPER, |s| s.dir.layer);
-    let dir = Box::new(DirState { sources, ..DirState::default() });
+    let dir = Box::new(DirState { sources, impure, ..DirState::default() });
     let state = State { parent: None, name: OsStr::new("").into(), layer, dir: Some(dir), file: None };
     Ok(table.insert_root(NewInode { ino: ino.unwrap_or(1), kind: Kind::Directory, known: 0, state }))
 }
