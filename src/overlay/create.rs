@@ -81,7 +81,7 @@ impl Overlay {
     /// Makes an entry and counts a lookup for the kernel.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::ReservedName`], [`Error::ReadOnly`], [`Error::UnmappedId`], ENOSPC and the like;
+    /// [`Error::Exists`], [`Error::ReservedName`], [`Error::ReadOnly`], ENOSPC and the like;
     /// nothing is visible then.
     pub fn create(
         &self,
@@ -97,7 +97,7 @@ impl Overlay {
         let fd = self.dirs.fd(&dir)?;
         let default_acl = self.has_default_acl(&parent, &fd)?;
         let mode = if default_acl { mode.mode } else { mode.mode & !mode.umask };
-        let owner = (self.ids.stored_uid(caller.uid)?, self.ids.stored_gid(caller.gid)?);
+        let owner = self.ids.stored_creator(caller.uid, caller.gid);
         let create = Create { overlay: self, parent: &parent, dir, fd, name, new, mode, owner, default_acl };
         create.run()
     }
