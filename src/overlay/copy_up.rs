@@ -23,7 +23,7 @@ use super::error::{Error, Result};
 use super::inode::{Inode, NOT_METACOPY, Source};
 use super::marks;
 use super::real_dir::{LayerNo, RealDir, UPPER};
-use super::union::Overlay;
+use super::union::{Overlay, device_number};
 
 /// How much of a regular file is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +125,9 @@ impl Overlay {
         if inode.is_unlinked() {
             return Err(Error::NotFound);
         }
+        if !inode.is_dir() {
+            return Err(Error::NotDirectory);
+        }
         self.copy_up(inode, Content::Data)?;
         inode.source_in(UPPER).ok_or(Error::NotFound)
     }
@@ -139,7 +142,10 @@ impl Overlay {
         let Some((dir, name)) = self.data_place(inode, &access)? else { return Ok(()) };
         let upper = access.open(OFlags::RDWR)?;
         let before = fs::fstat(&upper)?;
-        if content == Content::Data {
+        if content == Content::Truncated {
+            // Before the mark goes: without it the file's zeros would count.
+            fs::ftruncate(&upper, 0)?;
+        } else {
             let lower = Access::At(self.dirs.fd(&dir)?, name).open(OFlags::RDONLY)?;
             data::copy(&lower, &upper, before.st_size as u64)?;
             fs::futimens(&upper, &timestamps(&RealStat { st: before, over: None }.times()))?;
@@ -370,28 +376,36 @@ impl<'a> CopyUp<'a> {
         let mode = Mode::from_raw_mode(0o600);
         match self.inode.kind {
             Kind::Directory => fs::mkdirat(work, name, Mode::from_raw_mode(0o700))?,
-            Kind::Symlink if self.real.over.is_none() => {
-                let target = self.source.readlink()?;
+            Kind::Symlink => {
+                let target = self.source.link_target()?;
                 fs::symlinkat(std::ffi::CString::new(target).map_err(|_| Error::DamagedLayer)?, work, name)?;
             }
-            _ => {
-                // The file type on disk: with recorded types a regular file stands for all others.
-                let file_type = FileType::from_raw_mode(self.real.st.st_mode);
-                fs::mknodat(work, name, file_type, mode, self.real.st.st_rdev)?;
-                if file_type == FileType::RegularFile && self.real.st.st_size > 0 {
-                    let lower = self.source.open(OFlags::RDONLY)?;
-                    let upper = fs::openat(work, name, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-                    data::copy(&lower, &upper, self.real.st.st_size as u64)?;
-                }
+            _ if self.overlay.config.record_owner || self.is_whiteout_like() => {
+                fs::mknodat(work, name, FileType::RegularFile, mode, 0)?;
+            }
+            kind => {
+                let file_type = FileType::from_raw_mode(kind.mode_bits());
+                fs::mknodat(work, name, file_type, mode, device_number(&self.real))?;
             }
         }
         Ok(())
+    }
+
+    /// Whether it is a character device 0:0, for which an empty file stands wherever owners are kept.
+    fn is_whiteout_like(&self) -> bool {
+        self.inode.kind == Kind::Char && device_number(&self.real) == 0
     }
 
     /// Owner, mode, attributes and times, in the order in which none of them undoes another.
     fn copy_attributes(&self, fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
         let copy = Access::Fd(Arc::new(fs::dup(fd)?));
         self.overlay.store_owner(&copy, &self.real, self.layer, self.inode.kind)?;
+        if self.is_whiteout_like() && !self.overlay.config.record_owner {
+            let file_type = Some(OverrideType::Char(0, 0));
+            let (uid, gid) = self.real.owner();
+            let over = OverrideStat { uid, gid, mode: self.real.perm(), file_type };
+            marks::write_override(copy.xattrs(), &over)?;
+        }
         self.overlay.copy_xattrs(self.source.xattrs(), copy.xattrs())?;
         if let (Some(name), Some(origin)) = (self.overlay.mark_name(Mark::Origin), &self.origin) {
             let linked = self.inode.kind != Kind::Directory && self.links() > 1 && !self.overlay.config.index;
@@ -480,7 +494,7 @@ impl Overlay {
         } else {
             (Some(uid), Some(gid))
         };
-        if self.config.record_owner {
+        if self.records(kind) {
             let file_type = recorded_type(kind, real);
             let over =
                 OverrideStat { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), mode: real.perm(), file_type };

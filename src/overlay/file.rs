@@ -92,7 +92,13 @@ impl Overlay {
     pub fn copy_up_apart(&self, node: u64, truncate: bool) -> Result<()> {
         let inode = self.inode(node)?;
         let (parent, name) = inode.location().ok_or(Error::NotFound)?;
-        self.copy_up_parents(&inode)?;
+        if inode.is_upper() {
+            // Copied up for its attributes alone while it was read: it stays the file its readers know.
+            let pinned = self.access(&inode)?.open(OFlags::PATH)?;
+            inode.with_file_mut(|file| file.pinned = Some(Arc::new(pinned)));
+        } else {
+            self.copy_up_parents(&inode)?;
+        }
         self.table.renumber(inode.ino);
         let apart = self.resolve(&parent, &name)?;
         let content = if truncate { Content::Truncated } else { Content::Data };
@@ -181,7 +187,7 @@ impl Overlay {
     /// The target of a symbolic link.
     pub fn readlink(&self, node: u64) -> Result<Vec<u8>> {
         let inode = self.inode(node)?;
-        Ok(self.access(&inode)?.readlink()?)
+        Ok(self.access(&inode)?.link_target()?)
     }
 
     /// Sizes and counts of the file system that new files go to.

@@ -15,6 +15,7 @@ mod inode;
 mod layer;
 mod link;
 mod links;
+mod locks;
 mod lookup;
 mod marks;
 mod merge;

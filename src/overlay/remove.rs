@@ -12,6 +12,7 @@ use super::access::Access;
 use super::attr::Kind;
 use super::error::{Error, Result};
 use super::inode::{Inode, Source};
+use super::locks::lock_pair;
 use super::marks;
 use super::readdir::listed_kind;
 use super::real_dir::UPPER;
@@ -71,8 +72,7 @@ impl Overlay {
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
         let _ops = inode.ops.lock();
-        let _own_entries = inode.entries.lock();
-        let _entries = parent.entries.lock();
+        let _entries = lock_pair(&inode.entries, Some(&parent.entries));
         if !self.is_empty(&inode)? {
             return Err(Error::NotEmpty);
         }

@@ -14,6 +14,7 @@ use super::config::RedirectDir;
 use super::copy_up::Content;
 use super::error::{Error, Result};
 use super::inode::Inode;
+use super::locks::lock_pair;
 use super::marks;
 use super::real_dir::{RealDir, UPPER};
 use super::remove::{Farewell, Standing};
@@ -403,19 +404,6 @@ fn moved(inode: &Inode, old: &End, new: &End, redirect: Option<Vec<OsString>>) -
         }
     }
     Ok(())
-}
-
-/// Locks two mutexes in the order of their addresses, one only once.
-fn lock_pair<'a>(
-    one: &'a parking_lot::Mutex<()>,
-    other: Option<&'a parking_lot::Mutex<()>>,
-) -> [Option<parking_lot::MutexGuard<'a, ()>>; 2] {
-    let Some(other) = other.filter(|other| !std::ptr::eq(*other, one)) else {
-        return [Some(one.lock()), None];
-    };
-    let (first, second) =
-        if std::ptr::from_ref(one) < std::ptr::from_ref(other) { (one, other) } else { (other, one) };
-    [Some(first.lock()), Some(second.lock())]
 }
 
 #[cfg(test)]
