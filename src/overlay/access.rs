@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::sys::fs::{self, AtFlags, Mode, OFlags, Stat, Timestamps};
 use crate::sys::xattr::Target;
-use crate::sys::{self};
+use crate::sys::{self, Errno};
 
 /// A reachable real file of any type; links are never followed.
 #[derive(Debug, Clone)]
@@ -16,6 +16,9 @@ pub enum Access {
     /// The file itself, opened `O_PATH` or better.
     Fd(Arc<OwnedFd>),
 }
+
+/// The longest target of a symbolic link.
+const PATH_MAX: usize = 4096;
 
 /// The name of a directory below itself.
 static DOT: LazyLock<Arc<OsStr>> = LazyLock::new(|| OsStr::new(".").into());
@@ -75,8 +78,21 @@ impl Access {
         }
     }
 
+    /// The target of a symbolic link, or the content of a file that stands for one.
+    pub fn link_target(&self) -> sys::Result<Vec<u8>> {
+        match self.readlink() {
+            Err(Errno::INVAL) => {
+                let mut target = vec![0; usize::try_from(self.stat()?.st_size).unwrap_or(0).min(PATH_MAX)];
+                let length = fs::pread(self.open(OFlags::RDONLY)?, &mut target, 0)?;
+                target.truncate(length);
+                Ok(target)
+            }
+            other => other,
+        }
+    }
+
     /// The target of a symbolic link.
-    pub fn readlink(&self) -> sys::Result<Vec<u8>> {
+    fn readlink(&self) -> sys::Result<Vec<u8>> {
         let target = match self {
             Access::At(dir, name) => fs::readlinkat(dir, &**name, Vec::new())?,
             Access::Fd(fd) => fs::readlinkat(fd, "", Vec::new())?,

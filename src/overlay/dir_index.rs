@@ -98,8 +98,16 @@ impl DirIndex {
         self.slots[slot].entry.as_mut()
     }
 
-    /// Adds an entry at the end, in place of one with the same name.
+    /// Adds an entry at the end. One with the same name that is seen already is replaced where it stands: the
+    /// name stays, so that a listing under way must show it once.
     pub fn insert(&mut self, entry: Entry) {
+        if let Some(standing) = self.get_mut(&entry.name)
+            && standing.is_visible()
+            && entry.is_visible()
+        {
+            *standing = entry;
+            return;
+        }
         self.remove(&entry.name.clone());
         self.slots.push(Slot { position: self.next, entry: Some(entry) });
         self.next += 1;

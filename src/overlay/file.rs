@@ -112,7 +112,8 @@ impl Overlay {
         let mut filled = 0;
         while filled < buffer.len() {
             match fs::pread(&*fd, &mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
+                // A regular file gives less than asked for at its end only.
+                Ok(n) if n < buffer.len() - filled => return Ok(filled + n),
                 Ok(n) => filled += n,
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -187,6 +188,9 @@ impl Overlay {
     /// The target of a symbolic link.
     pub fn readlink(&self, node: u64) -> Result<Vec<u8>> {
         let inode = self.inode(node)?;
+        if inode.kind != Kind::Symlink {
+            return Err(Error::Invalid);
+        }
         Ok(self.access(&inode)?.link_target()?)
     }
 

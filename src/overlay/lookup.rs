@@ -72,9 +72,12 @@ impl Overlay {
 
     /// Gives the kernel a reference to what was found.
     pub(super) fn hand_out(&self, parent: &Arc<Inode>, name: &OsStr, found: Found) -> Result<Entry> {
-        let real = found.real.clone();
+        let (real, layer) = (found.real.clone(), found.layer);
         let inode = self.adopt(parent, name, found)?;
         let mut attr = self.attr_of(&inode, &real);
+        if layer != UPPER && inode.is_upper() {
+            attr = self.attr(&inode)?;
+        }
         self.count_data_blocks(&inode, &mut attr);
         self.table.remember(&inode);
         Ok(Entry { node: inode.node, attr })
@@ -310,8 +313,9 @@ impl Overlay {
     }
 
     /// The inode for what was found: the living one if it is the same file, otherwise a new one.
-    pub(super) fn adopt(&self, parent: &Arc<Inode>, name: &OsStr, found: Found) -> Result<Arc<Inode>> {
+    pub(super) fn adopt(&self, parent: &Arc<Inode>, name: &OsStr, mut found: Found) -> Result<Arc<Inode>> {
         let mut ino = found.ino;
+        let mut looked_again = false;
         loop {
             if let Some(living) = self.table.by_ino(ino) {
                 if self.is_same(&living, parent, name, &found)? {
@@ -321,6 +325,13 @@ impl Overlay {
                 if found.layer == UPPER && !living.is_upper() {
                     // The copy of a file whose readers keep the lower one: same number, another node.
                     self.table.renumber(ino);
+                } else if found.layer != UPPER && living.is_upper() && !looked_again {
+                    // Since it was found another thread may have copied it up.
+                    looked_again = true;
+                    drop(living.ops.lock());
+                    found = self.find(parent, name)?.ok_or(Error::NotFound)?;
+                    ino = found.ino;
+                    continue;
                 } else {
                     ino = self.table.spare_number();
                 }
@@ -342,12 +353,20 @@ impl Overlay {
         match (living.is_upper(), found.layer == UPPER) {
             (false, false) => Ok(true),
             (true, false) => Ok(false),
-            (false, true) => Ok(found.index_name.is_some()),
-            (true, true) => {
-                let real = self.access(living).and_then(|access| Ok(access.stat()?));
-                Ok(real.is_ok_and(|st| st.st_ino == found.real.st.st_ino))
+            (false, true) if found.index_name.is_none() => Ok(false),
+            (false, true) => {
+                // The copy under another name may be about to become the living inode's, or was made apart from it.
+                drop(living.ops.lock());
+                Ok(living.is_upper() && self.is_at(living, found))
             }
+            (true, true) => Ok(self.is_at(living, found)),
         }
+    }
+
+    /// Whether a living inode of the upper is the real file that was found.
+    fn is_at(&self, living: &Inode, found: &Found) -> bool {
+        let real = self.access(living).and_then(|access| Ok(access.stat()?));
+        real.is_ok_and(|st| st.st_ino == found.real.st.st_ino)
     }
 
     /// A file with several links is known by one more name.

@@ -34,11 +34,10 @@ impl LargeNumbers {
 /// The device and real number of the lower file that an origin mark names, where that can be told.
 pub fn of_origin(stack: &Stack, origin: &Origin) -> Option<(u8, u64)> {
     let real = origin.inode_number()?;
-    if stack.one_device {
-        return Some((0, real));
-    }
-    let layer = stack.lowers.iter().find(|layer| layer.uuid == Some(origin.uuid))?;
-    Some((layer.device, real))
+    let mut layers = stack.lowers.iter().filter(|layer| layer.uuid.unwrap_or_default() == origin.uuid);
+    let device = layers.next()?.device;
+    // Devices without a UUID of their own cannot be told from each other.
+    layers.all(|layer| layer.device == device).then_some((device, real))
 }
 
 #[cfg(test)]

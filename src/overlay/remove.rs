@@ -41,11 +41,15 @@ impl Overlay {
     pub fn unlink(&self, parent: u64, name: &OsStr) -> Result<()> {
         let parent = self.inode(parent)?;
         self.upper()?;
-        let inode = self.resolve(&parent, name)?;
+        let found = self.find(&parent, name)?.ok_or(Error::NotFound)?;
+        let linked = found.real.st.st_nlink > 1;
+        let inode = self.adopt(&parent, name, found)?;
         if inode.is_dir() {
             return Err(Error::IsDirectory);
         }
-        self.copy_up_to_index(&inode)?;
+        if linked {
+            self.copy_up_to_index(&inode)?;
+        }
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
         let _ops = inode.ops.lock();

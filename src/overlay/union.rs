@@ -274,7 +274,7 @@ impl Overlay {
 }
 
 /// The device number recorded or on disk.
-fn device_number(real: &RealStat) -> u64 {
+pub(super) fn device_number(real: &RealStat) -> u64 {
     use crate::format::override_stat::OverrideType;
     match real.over.as_ref().and_then(|o| o.file_type.as_ref()) {
         Some(OverrideType::Block(major, minor) | OverrideType::Char(major, minor)) => {

@@ -15,9 +15,37 @@ impl Overlay {
     /// Hides a name that the upper does not have.
     pub(super) fn add_whiteout(&self, dir: &OwnedFd, name: &OsStr) -> Result<()> {
         if self.upper()?.features.whiteout_devices {
-            return Ok(fs::mknodat(dir, name, FileType::CharacterDevice, Mode::empty(), 0)?);
+            return self.make_whiteout_device(dir, name);
         }
         self.add_whiteout_file(dir, name)
+    }
+
+    /// Makes a whiteout device: another link of one that all share, which is much cheaper than a new inode.
+    fn make_whiteout_device(&self, dir: &OwnedFd, name: &OsStr) -> Result<()> {
+        let work = &self.upper()?.work;
+        let mut shared = work.whiteout.lock();
+        if let Some(first) = &*shared {
+            match fs::linkat(&*work.dir, &**first, dir, name, AtFlags::empty()) {
+                // As many links as an inode can have, or a file system without links: a new inode then.
+                Err(Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOENT) => {}
+                other => return Ok(other?),
+            }
+        }
+        let first = work.fresh_name();
+        fs::mknodat(&*work.dir, &*first, FileType::CharacterDevice, Mode::empty(), 0)?;
+        match fs::linkat(&*work.dir, &*first, dir, name, AtFlags::empty()) {
+            Ok(()) => {
+                *shared = Some(first);
+                Ok(())
+            }
+            Err(Errno::PERM | Errno::OPNOTSUPP) => {
+                Ok(fs::renameat_with(&*work.dir, &*first, dir, name, RenameFlags::NOREPLACE)?)
+            }
+            Err(e) => {
+                work.discard(&first);
+                Err(e.into())
+            }
+        }
     }
 
     /// Hides a name by a file beside it.
@@ -79,7 +107,7 @@ impl Overlay {
     pub(super) fn prepare_whiteout(&self) -> Result<OsString> {
         let work = &self.upper()?.work;
         let name = work.fresh_name();
-        fs::mknodat(&*work.dir, &*name, FileType::CharacterDevice, Mode::empty(), 0)?;
+        self.make_whiteout_device(&work.dir, &name)?;
         Ok(name)
     }
 

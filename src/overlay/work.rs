@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::sys::fs::{self, AtFlags, FileType, Mode, O_DIRPATH, OFlags};
 use crate::sys::{self, Errno, dir};
 
@@ -16,6 +18,8 @@ pub struct Work {
     pub dir: Arc<OwnedFd>,
     /// Where the index of hard links lies, if there is one.
     pub index: Option<Arc<OwnedFd>>,
+    /// The name here of the whiteout device that new whiteouts are links of, once there is one.
+    pub whiteout: Mutex<Option<OsString>>,
     next: AtomicU64,
 }
 
@@ -27,7 +31,7 @@ impl Work {
         let dir = ensure_dir(root, "work")?;
         remove_contents(&dir)?;
         let index = if with_index { Some(Arc::new(ensure_dir(root, "index")?)) } else { None };
-        Ok(Work { dir: Arc::new(dir), index, next: AtomicU64::new(0) })
+        Ok(Work { dir: Arc::new(dir), index, whiteout: Mutex::new(None), next: AtomicU64::new(0) })
     }
 
     /// A name that nothing in the work directory has or had during this mount.
