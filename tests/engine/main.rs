@@ -2,8 +2,14 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod acl;
+mod copy_up;
+mod create;
 mod harness;
+mod identity;
 mod layers;
+mod link;
 mod lookup;
+mod readdir;
 mod remove;
 mod rename;
