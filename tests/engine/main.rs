@@ -5,11 +5,15 @@
 mod acl;
 mod copy_up;
 mod create;
+mod file;
 mod harness;
 mod identity;
+mod ids;
 mod layers;
 mod link;
 mod lookup;
 mod readdir;
 mod remove;
 mod rename;
+mod setattr;
+mod xattr;
