@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use fuser::{
@@ -76,7 +77,8 @@ impl Core {
     pub(super) fn setattr(&self, node: INodeNo, changes: Changes, ids: SetIds, reply: ReplyAttr) {
         if changes.size.is_some() && self.opens.reads_lower(node.0) {
             let apart = self.overlay.copy_up_apart(node.0, changes.size == Some(0));
-            return reply.error(errno(apart.err().unwrap_or(Error::Stale)));
+            let answer = apart.err().unwrap_or(Error::Stale);
+            return self.refuse(node, answer, |e| reply.error(e));
         }
         match self.overlay.setattr(node.0, changes, ids) {
             Ok(attr) => reply.attr(&self.ttl, &file_attr(&attr, attr.ino)),
@@ -91,7 +93,30 @@ impl Core {
         match opened {
             Ok(Opened { id: Some(id), direct }) => reply.opened_passthrough(handle, open_flags(direct), &id),
             Ok(Opened { id: None, .. }) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
-            Err(e) => reply.error(errno(e)),
+            Err(e) => self.refuse(node, e, |e| reply.error(e)),
+        }
+    }
+
+    /// Answers with an error. A writer who is sent to the copy of a file that others read makes the kernel look up
+    /// the name in use by itself; other names it is told to forget, by a thread of its own: that waits for
+    /// directories in use, whose users may wait for us.
+    fn refuse(&self, node: INodeNo, error: Error, reply: impl FnOnce(Errno) + Send + 'static) {
+        let names = if error == Error::Stale { self.overlay.several_names(node.0) } else { Vec::new() };
+        if names.is_empty() {
+            return reply(errno(error));
+        }
+        let notifier = self.notifier.clone();
+        let forget_and_reply = move || {
+            for (parent, name) in names {
+                if let Some(Err(e)) = notifier.get().map(|n| n.inval_entry(INodeNo(parent), &name)) {
+                    log::debug!("the kernel did not know {}: {e}", name.display());
+                }
+            }
+            reply(errno(error));
+        };
+        // Without a thread the request is answered with EIO as it is dropped.
+        if let Err(e) = thread::Builder::new().name("plyfs-names".to_owned()).spawn(forget_and_reply) {
+            log::warn!("no thread to tell of a copied file: {e}");
         }
     }
 

@@ -20,7 +20,7 @@ use super::attr::{Kind, RealStat, Time};
 use super::data;
 use super::dir_index::Place;
 use super::error::{Error, Result};
-use super::inode::{Inode, NOT_METACOPY, Source};
+use super::inode::{APART, Inode, NOT_METACOPY, Source};
 use super::marks;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 use super::union::{Overlay, device_number};
@@ -62,6 +62,9 @@ impl Overlay {
     /// [`Error::ReadOnly`] without an upper; ENOSPC, EIO and other failures leave everything as it was.
     pub(super) fn copy_up(&self, inode: &Arc<Inode>, content: Content) -> Result<()> {
         self.upper()?;
+        if inode.knows(APART) {
+            return Err(Error::Stale);
+        }
         loop {
             if inode.is_upper() {
                 self.link_up(inode)?;

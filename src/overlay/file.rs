@@ -14,7 +14,7 @@ use super::access::Access;
 use super::attr::{Attr, Kind, S_ISGID, S_ISUID, S_IXGRP};
 use super::copy_up::Content;
 use super::error::{Error, Result};
-use super::inode::{Inode, NOT_METACOPY};
+use super::inode::{APART, Inode, NOT_METACOPY};
 use super::marks;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 use super::union::Overlay;
@@ -96,13 +96,24 @@ impl Overlay {
             // Copied up for its attributes alone while it was read: it stays the file its readers know.
             let pinned = self.access(&inode)?.open(OFlags::PATH)?;
             inode.with_file_mut(|file| file.pinned = Some(Arc::new(pinned)));
+            inode.learn(APART);
         } else {
             self.copy_up_parents(&inode)?;
         }
         self.table.renumber(inode.ino);
         let apart = self.resolve(&parent, &name)?;
         let content = if truncate { Content::Truncated } else { Content::Data };
-        self.copy_up(&apart, content)
+        self.copy_up(&apart, content)?;
+        inode.learn(APART);
+        Ok(())
+    }
+
+    /// The names of a file that has more than one, with the directories' nodes.
+    pub fn several_names(&self, node: u64) -> Vec<(u64, OsString)> {
+        let names = self.inode(node).map(|inode| inode.state.read().names()).unwrap_or_default();
+        let several = names.len() > 1;
+        let named = names.into_iter().filter(|_| several);
+        named.map(|(parent, name)| (parent.node, name.to_os_string())).collect()
     }
 
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.

@@ -183,6 +183,8 @@ pub struct Inode {
 pub const NO_CAPABILITY: u8 = 1;
 /// The file holds its own data.
 pub const NOT_METACOPY: u8 = 2;
+/// It is kept for those who read the lower's file; the names lead to another inode, that of the copy.
+pub const APART: u8 = 4;
 
 impl Inode {
     /// Whether all bits of `what` are known to hold.

@@ -15,7 +15,7 @@ use super::attr::{Attr, Kind, RealStat};
 use super::config::RedirectDir;
 use super::dir_index::{DirIndex, Place};
 use super::error::{Error, Result};
-use super::inode::{DirState, FileState, Inode, NOT_METACOPY, NewInode, Source, State};
+use super::inode::{APART, DirState, FileState, Inode, NOT_METACOPY, NewInode, Source, State};
 use super::marks::{self, Marks, Opaque};
 use super::number;
 use super::real_dir::{LayerNo, RealDir, UPPER};
@@ -322,7 +322,7 @@ impl Overlay {
                     self.relocate(&living, parent, name, &found);
                     return Ok(living);
                 }
-                if found.layer == UPPER && !living.is_upper() {
+                if found.layer == UPPER && (!living.is_upper() || living.knows(APART)) {
                     // The copy of a file whose readers keep the lower one: same number, another node.
                     self.table.renumber(ino);
                 } else if found.layer != UPPER && living.is_upper() && !looked_again {
@@ -344,7 +344,7 @@ impl Overlay {
 
     /// Whether a living inode with the same number is the file that was found.
     fn is_same(&self, living: &Inode, parent: &Arc<Inode>, name: &OsStr, found: &Found) -> Result<bool> {
-        if living.kind != found.real.kind() {
+        if living.kind != found.real.kind() || living.knows(APART) {
             return Ok(false);
         }
         if living.is_dir() {
