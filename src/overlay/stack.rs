@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::sys::fs::{self, FlockOperation};
 use crate::sys::{Errno, dir, process};
@@ -205,13 +207,21 @@ impl Upper {
     }
 }
 
+/// How long a directory may be found in use before it is refused: the daemon of a mount that was just taken away
+/// ends a moment later.
+const IN_USE_GRACE: Duration = Duration::from_secs(3);
+
 /// Takes the lock that marks a directory as used by a live mount.
 fn lock(role: &'static str, opened: &Opened) -> Result<OwnedFd, OpenError> {
     let failed = |errno| OpenError::Directory { role, path: opened.path.clone(), errno };
     let fd = dir::open_listing(&opened.fd).map_err(failed)?;
-    match fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(fd),
-        Err(Errno::AGAIN) => Err(OpenError::InUse { role, path: opened.path.clone() }),
-        Err(errno) => Err(failed(errno)),
+    let deadline = Instant::now() + IN_USE_GRACE;
+    loop {
+        match fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(fd),
+            Err(Errno::AGAIN) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
+            Err(Errno::AGAIN) => return Err(OpenError::InUse { role, path: opened.path.clone() }),
+            Err(errno) => return Err(failed(errno)),
+        }
     }
 }
