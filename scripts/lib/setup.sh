@@ -187,9 +187,9 @@ mount_union() {
     mountpoint -q "$merged" || die "$PROGRAM_NAME did not mount $merged"
 }
 
-# daemon_of MERGED: the process id of the daemon that serves it; nothing for the kernel's overlayfs.
-# Found by its command line, as it daemonised: argument 0 is our program, the last one is the mount point.
-daemon_of() {
+# daemons_of MERGED: the processes that serve it; none for the kernel's overlayfs. Found by their command line, as they
+# daemonised: argument 0 is our program, the last one is the mount point. (plyfs forks a watcher, which ends with it.)
+daemons_of() {
     local dir arguments
     [ "$PROGRAM" = kernel ] && return 0
     for dir in /proc/[0-9]*; do
@@ -203,6 +203,16 @@ daemon_of() {
     done
 }
 
+# daemon_of MERGED: of those, the one that answers requests: it is the parent of the others.
+daemon_of() {
+    local pids pid parent
+    pids=$(daemons_of "$1")
+    for pid in $pids; do
+        parent=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status")
+        grep -qx "$parent" <<<"$pids" || echo "$pid"
+    done
+}
+
 # is_running PID: not if it only waits to be reaped, for which some init processes take seconds.
 is_running() {
     local stat
@@ -213,7 +223,7 @@ is_running() {
 # unmount_union MERGED: unmount, and wait until the daemon has gone, since it may still write to the work directory.
 unmount_union() {
     local merged=$1 pid n
-    pid=$(daemon_of "$merged")
+    pid=$(daemons_of "$merged")
     for n in 1 2 3 4 5 6 7 8 9 10; do
         umount "$merged" 2>/dev/null && break
         [ "$n" = 10 ] && die "cannot unmount $merged"

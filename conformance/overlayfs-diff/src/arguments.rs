@@ -29,6 +29,8 @@ pub struct Arguments {
     pub max_failures: u64,
     /// Look for a shorter list of operations that shows a difference too.
     pub shrink: bool,
+    /// Whether lower layers have hard links.
+    pub lower_links: bool,
     /// Set in a worker process: its number.
     pub worker: Option<u64>,
 }
@@ -51,6 +53,7 @@ impl Arguments {
             jobs: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
             max_failures: 5,
             shrink: false,
+            lower_links: true,
             worker: None,
         };
         while let Some(name) = words.next() {
@@ -74,6 +77,7 @@ impl Arguments {
                 "--directory" => parsed.directory = PathBuf::from(value),
                 "--jobs" => parsed.jobs = number()?.max(1),
                 "--max-failures" => parsed.max_failures = number()?,
+                "--lower-links" => parsed.lower_links = value != "no",
                 "--worker" => parsed.worker = Some(number()?),
                 _ => return Err(format!("unknown argument {name}")),
             }

@@ -18,7 +18,7 @@ pub enum Fact {
     OtherTimes,
     /// Modification times of this run, to the nanosecond.
     PreciseNow,
-    /// The modification time of a regular file that the reference has set to now; see [`mtimes_agree`].
+    /// The modification time of a regular file where one side has set it to now; see [`mtimes_agree`].
     MtimeAfterDataCopyUp,
 }
 
@@ -73,12 +73,13 @@ const KNOWN: &[Known] = &[
     },
 ];
 
-/// Whether a modification time agrees with the reference's; a regular file's may be older than now.
-pub fn mtimes_agree(kind: FileType, reference: Mtime, other: Mtime) -> bool {
-    reference == other
+/// Whether two modification times agree: of a regular file, one may be now and the other older. (After the uppers were
+/// exchanged, either may be the kernel's.)
+pub fn mtimes_agree(kind: FileType, one: Mtime, other: Mtime) -> bool {
+    one == other
         || (!compared(Fact::MtimeAfterDataCopyUp, kind)
             && kind == FileType::RegularFile
-            && reference == Mtime::Now)
+            && [one, other].contains(&Mtime::Now))
 }
 
 /// Whether a fact about a file of this type is compared.

@@ -28,10 +28,11 @@ enum Below<'a> {
     Directory(&'a Path),
 }
 
-/// Fills an empty directory; `bottom` is the layer that will lie below it, if any.
-pub fn fill(root: &Path, bottom: Option<&Path>, rng: &mut ChaCha8Rng) -> Result<(), Errno> {
-    let mut files = Vec::new();
-    fill_directory(root, bottom.map_or(Below::Nothing, Below::Directory), 0, rng, &mut files)?;
+/// Fills an empty directory; `bottom` is the layer that will lie below it, if any. With `links`, some files get several
+/// names.
+pub fn fill(root: &Path, bottom: Option<&Path>, links: bool, rng: &mut ChaCha8Rng) -> Result<(), Errno> {
+    let mut linkable = links.then(Vec::new);
+    fill_directory(root, bottom.map_or(Below::Nothing, Below::Directory), 0, rng, &mut linkable)?;
     let mode = if rng.random_bool(0.5) { 0o755 } else { 0o777 };
     fs::chmodat(CWD, root, Mode::from_raw_mode(mode), AtFlags::empty())?;
     set_time(root, rng)
@@ -50,7 +51,7 @@ fn fill_directory(
     below: Below<'_>,
     depth: usize,
     rng: &mut ChaCha8Rng,
-    files: &mut Vec<PathBuf>,
+    linkable: &mut Option<Vec<PathBuf>>,
 ) -> Result<(), Errno> {
     for name in NAMES {
         if !rng.random_bool(if depth == 0 { 0.8 } else { 0.5 }) {
@@ -64,7 +65,7 @@ fn fill_directory(
                 let opaque = counterpart.is_some() && rng.random_bool(0.25);
                 let child =
                     counterpart.as_deref().filter(|_| !opaque).map_or(Below::Nothing, Below::Directory);
-                fill_directory(&path, child, depth + 1, rng, files)?;
+                fill_directory(&path, child, depth + 1, rng, linkable)?;
                 if opaque {
                     fs::setxattr(&path, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;
                 }
@@ -83,14 +84,17 @@ fn fill_directory(
                 fs::mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o644), 0)?;
                 dress(&path, FILE_MODES, rng)?;
             }
-            64..72 if !files.is_empty() => {
-                let first = files.choose(rng).cloned().unwrap_or_default();
+            64..72 if linkable.as_ref().is_some_and(|files| !files.is_empty()) => {
+                let first =
+                    linkable.as_ref().and_then(|files| files.choose(rng)).cloned().unwrap_or_default();
                 fs::linkat(CWD, &first, CWD, &path, AtFlags::empty())?;
             }
             _ => {
                 write_file(&path, rng)?;
                 dress(&path, FILE_MODES, rng)?;
-                files.push(path);
+                if let Some(files) = linkable {
+                    files.push(path);
+                }
             }
         }
     }

@@ -110,7 +110,8 @@ impl Laboratory {
         let (top, bottom) = (self.directory.join("lower-1"), self.directory.join("lower-2"));
         for (path, below) in [(&bottom, None), (&top, Some(bottom.as_path()))] {
             empty_directory(path).map_err(|error| error.to_string())?;
-            layers::fill(path, below, &mut rng).map_err(|error| error.to_string())?;
+            layers::fill(path, below, self.arguments.lower_links, &mut rng)
+                .map_err(|error| error.to_string())?;
         }
         // In the order of `lowerdir`: the top one first.
         self.lowers = [top, bottom].map(|path| (path.clone(), Tree::read(&path, i64::MAX))).into();

@@ -159,7 +159,11 @@ fn wait_for_end(daemon: Pid) -> Result<(), String> {
     for _ in 0..1000 {
         match rustix::process::waitpid(Some(daemon), WaitOptions::NOHANG) {
             Ok(None) => sleep(Duration::from_millis(5)),
-            Ok(Some((_, status))) if status.exit_status() == Some(0) => return Ok(()),
+            Ok(Some((_, status))) if status.exit_status() == Some(0) => {
+                // What else it had forked is ours to reap now.
+                while matches!(rustix::process::waitpid(None, WaitOptions::NOHANG), Ok(Some(_))) {}
+                return Ok(());
+            }
             Ok(Some((_, status))) => return Err(format!("the daemon ended with {status:?}")),
             Err(error) => return Err(format!("waiting for the daemon: {error}")),
         }
