@@ -84,8 +84,8 @@ impl Overlay {
             if !parent.is_upper() {
                 continue;
             }
-            let copy = CopyUp::new(self, inode, content)?;
-            return copy.run(&parent, &name);
+            // Once it is the upper's, its other names follow.
+            CopyUp::new(self, inode, content)?.run(&parent, &name)?;
         }
     }
 

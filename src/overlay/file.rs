@@ -102,6 +102,9 @@ impl Overlay {
         }
         self.table.renumber(inode.ino);
         let apart = self.resolve(&parent, &name)?;
+        for (parent, name) in inode.state.read().names() {
+            apart.state.write().add_name(&parent, &name);
+        }
         let content = if truncate { Content::Truncated } else { Content::Data };
         self.copy_up(&apart, content)?;
         inode.learn(APART);
