@@ -28,8 +28,6 @@ pub struct Stack {
     pub upper: Option<Upper>,
     /// The read-only layers, top first; the first has number 1.
     pub lowers: Vec<Layer>,
-    /// Whether all layers lie on one device, so that their inode numbers never clash.
-    pub one_device: bool,
 }
 
 /// The upper layer with its work directory.
@@ -80,7 +78,7 @@ impl Stack {
             }
             None => None,
         };
-        Ok(Stack { upper, lowers, one_device: devices.0.len() <= 1 })
+        Ok(Stack { upper, lowers })
     }
 
     /// The layer with this number.

@@ -15,8 +15,13 @@ const OTHER: u16 = 0x20;
 pub fn blob(user: u32, permissions: u16) -> Vec<u8> {
     let mut blob = 2u32.to_le_bytes().to_vec();
     let none = u32::MAX;
-    let entries =
-        [(USER_OBJ, 7, none), (USER, permissions, user), (GROUP_OBJ, 7, none), (MASK, 7, none), (OTHER, 0, none)];
+    let entries = [
+        (USER_OBJ, 7, none),
+        (USER, permissions, user),
+        (GROUP_OBJ, 7, none),
+        (MASK, 7, none),
+        (OTHER, 0, none),
+    ];
     for (tag, permissions, id) in entries {
         blob.extend_from_slice(&tag.to_le_bytes());
         blob.extend_from_slice(&permissions.to_le_bytes());

@@ -108,7 +108,9 @@ fn a_device_0_0_is_a_device_not_a_whiteout() {
 // S17: an upper that holds such a device as a lower of the next mount.
 #[test]
 fn a_device_0_0_of_a_lower_stays_one_when_copied_up() {
-    let mut u = Union::of(&["c c@user.containers.override_stat=0:0:0644:char-0-0 d/c d/c@user.containers.override_stat=0:0:0644:char-0-0"]);
+    let mut u = Union::of(&[
+        "c c@user.containers.override_stat=0:0:0644:char-0-0 d/c d/c@user.containers.override_stat=0:0:0644:char-0-0",
+    ]);
     assert_eq!(u.stat("c").map(|a| a.kind), Ok(Kind::Char));
     u.chmod("c", 0o600).expect("copied up");
     u.rename("d/c", "e").expect("copied up");

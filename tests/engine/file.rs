@@ -3,7 +3,7 @@
 use plyfs::overlay::{SetIds, Span};
 use plyfs::sys::Errno;
 
-use crate::harness::{Union, words};
+use crate::harness::{Union, large_tempdir, words};
 
 #[test]
 fn reading_stops_at_the_end() {
@@ -135,9 +135,9 @@ fn an_unlinked_file_of_each_layer_is_still_read_and_written() {
 
 #[test]
 fn more_files_than_are_kept_open_are_written() {
-    let all: String = (0..600).map(|i| format!("d/f{i}=x ")).collect();
-    let u = Union::of(&[&all]);
-    let nodes: Vec<u64> = (0..600).map(|i| u.node(&format!("d/f{i}")).expect("there")).collect();
+    let all: String = (0..200).map(|i| format!("d/f{i}=x ")).collect();
+    let u = Union::at(large_tempdir(), "", &[&all], |_| {});
+    let nodes: Vec<u64> = (0..200).map(|i| u.node(&format!("d/f{i}")).expect("there")).collect();
     for round in ["a", "b"] {
         for node in &nodes {
             u.write_node(*node, 0, round).expect("written");

@@ -2,7 +2,7 @@
 //! lowers are compared with what they were, so that no test changes a lower unnoticed.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -320,6 +320,13 @@ impl Union {
         }
     }
 
+    /// For tests that change a lower themselves: the changes up to now count as the state to keep.
+    pub fn lowers_changed(&mut self) {
+        for (root, before) in &mut self.before {
+            *before = layers::checksum(root);
+        }
+    }
+
     /// Asserts that the lowers are what they were.
     pub fn check_lowers(&self) {
         for (root, before) in &self.before {
@@ -359,6 +366,15 @@ pub fn words(description: &str) -> Vec<String> {
 /// A temporary directory that says whose it is.
 pub fn tempdir() -> TempDir {
     tempfile::Builder::new().prefix("plyfs-engine-").tempdir().expect("a temporary directory")
+}
+
+/// The same for tests with thousands of files, in memory where that can hold what they need.
+pub fn large_tempdir() -> TempDir {
+    let dir = tempfile::Builder::new().prefix("plyfs-engine-").tempdir_in("/dev/shm");
+    match dir {
+        Ok(dir) if layers::can_set_attribute(dir.path(), "user.x") => dir,
+        _ => tempdir(),
+    }
 }
 
 /// Says that a test was not run, past the test harness, which keeps what a passing test prints.
@@ -411,13 +427,17 @@ impl Drop for Mounted {
 /// `name` is the test's full name, by which this program finds it again.
 pub fn in_child(name: &str, body: impl FnOnce()) {
     const VARIABLE: &str = "PLYFS_ENGINE_CHILD";
-    if std::env::var_os(VARIABLE).is_some_and(|child| child == OsString::from(name)) {
+    if std::env::var_os(VARIABLE).is_some_and(|child| child == name) {
         return body();
     }
     let mut child = Command::new(std::env::current_exe().expect("this program"));
     child.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(VARIABLE, name);
     let output = child.output().expect("a child");
-    assert!(output.status.success(), "{name} failed in its child:\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{name} failed in its child:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let ran = String::from_utf8_lossy(&output.stdout);
     assert!(ran.contains("1 passed"), "{name} is not the test's name: {ran}");
     let _ignored = std::io::stderr().write_all(&output.stderr);

@@ -160,7 +160,8 @@ fn copied_origin_marks_give_no_two_files_one_number() {
     }
     layers::set_attribute(&u.upper(""), &format!("{}impure", layers::namespace()), b"y");
     u.reopen();
-    let held: Vec<u64> = ["a", "thief1", "thief2", "b"].iter().map(|name| u.node(name).expect("there")).collect();
+    let held: Vec<u64> =
+        ["a", "thief1", "thief2", "b"].iter().map(|name| u.node(name).expect("there")).collect();
     let mut inos: Vec<u64> = held.iter().map(|node| u.fs().getattr(*node).expect("held").ino).collect();
     inos.sort();
     inos.dedup();

@@ -96,12 +96,15 @@ fn squashing_shows_one_owner_and_ignores_changes() {
         assert_eq!(u.stat(path).map(|a| (a.uid, a.gid)), Ok((1234, 5678)), "{path}");
     }
     let before = owner(&u.lower(0, "f"));
-    let attr = u.setattr("f", Changes { uid: Some(1), gid: Some(2), ..Changes::default() }).expect("does nothing");
+    let attr =
+        u.setattr("f", Changes { uid: Some(1), gid: Some(2), ..Changes::default() }).expect("does nothing");
     assert_eq!((attr.uid, attr.gid), (1234, 5678));
     assert_eq!(owner(&u.upper("f")), before);
     let made = u.make("d/n", NewFile::Directory, 0o755, USER).expect("made").attr;
     assert_eq!((made.uid, made.gid), (1234, 5678));
-    u.fs().write(u.node("d/g").expect("g"), 0, b"x", plyfs::overlay::SetIds::Drop).expect("one of any owner writes");
+    u.fs()
+        .write(u.node("d/g").expect("g"), 0, b"x", plyfs::overlay::SetIds::Drop)
+        .expect("one of any owner writes");
     assert_eq!(u.read("d/g"), Ok("x".into()));
 }
 
@@ -156,7 +159,8 @@ fn recorded_owners_and_modes_are_changed_in_the_attribute() {
         let attr = u.setattr(path, all).expect("changed");
         assert_eq!((attr.uid, attr.gid, attr.perm), (70_000, 5, 0o2711), "{path}");
     }
-    u.setattr("l", Changes { mtime: Some(plyfs::overlay::SetTime::Now), ..Changes::default() }).expect("copied up");
+    u.setattr("l", Changes { mtime: Some(plyfs::overlay::SetTime::Now), ..Changes::default() })
+        .expect("copied up");
     u.chmod("p", 0o600).expect("copied up");
     u.rename("l", "d/l").expect("renamed");
     u.reopen();
@@ -198,7 +202,15 @@ fn a_layer_whose_root_is_marked_is_read_so_without_the_option() {
         assert_eq!(u.fs().readlink(link).expect("a target"), b"target");
         u.reopen();
     }
-    assert_eq!(u.tree(), words("d/ f=text l->target p| plain=1").into_iter().chain(["c Char".to_owned()]).collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    assert_eq!(
+        u.tree(),
+        words("d/ f=text l->target p| plain=1")
+            .into_iter()
+            .chain(["c Char".to_owned()])
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+    );
     if privileged("copying owners up") {
         for name in ["f", "p", "c", "l"] {
             u.rename(name, &format!("d/{name}")).expect("copied up");

@@ -8,7 +8,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +71,12 @@ fn full_name(name: &str) -> String {
 pub fn set_attribute(path: &Path, name: &str, value: &[u8]) {
     let fd = open_path(path);
     setxattr(Target::Fd(fd.as_fd()), name.as_ref(), value, 0).expect("an attribute");
+}
+
+/// Whether the file system of a path keeps an attribute of this name.
+pub fn can_set_attribute(path: &Path, name: &str) -> bool {
+    let fd = open_path(path);
+    setxattr(Target::Fd(fd.as_fd()), name.as_ref(), b"1", 0).is_ok()
 }
 
 /// The value of an attribute of a real file.

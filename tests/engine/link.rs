@@ -42,7 +42,8 @@ fn all_known_names_become_names_in_the_upper() {
     u.chmod("a", 0o600).expect("copied up");
     u.write("a", 0, "DATA").expect("written");
     assert_eq!(u.on_disk(), words("a=DATA d/ d/b=DATA d/s/ d/s/c=DATA"));
-    let real: Vec<u64> = ["a", "d/b", "d/s/c"].iter().map(|n| u.upper(n).metadata().expect("there").ino()).collect();
+    let real: Vec<u64> =
+        ["a", "d/b", "d/s/c"].iter().map(|n| u.upper(n).metadata().expect("there").ino()).collect();
     assert!(real.iter().all(|ino| *ino == real[0]));
 }
 

@@ -3,8 +3,10 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod acl;
+mod concurrency;
 mod copy_up;
 mod create;
+mod faults;
 mod file;
 mod harness;
 mod identity;
@@ -12,6 +14,8 @@ mod ids;
 mod layers;
 mod link;
 mod lookup;
+mod memory;
+mod open;
 mod readdir;
 mod remove;
 mod rename;

@@ -79,7 +79,9 @@ fn set_id_bits_and_capabilities_go_with_a_foreign_change() {
     u.fs().write(node("n"), 0, b"x", SetIds::Drop).expect("written");
     u.fs().open_for_writing(node("a"), true, SetIds::Drop).expect("opened");
     for _ in 0..2 {
-        for (name, mode) in [("w", 0o755), ("t", 0o755), ("o", 0o755), ("k", 0o6755), ("n", 0o2644), ("a", 0o755)] {
+        for (name, mode) in
+            [("w", 0o755), ("t", 0o755), ("o", 0o755), ("k", 0o6755), ("n", 0o2644), ("a", 0o755)]
+        {
             assert_eq!(u.stat(name).expect("there").perm, mode, "{name}");
         }
         for name in ["w", "t", "o"] {

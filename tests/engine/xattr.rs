@@ -41,7 +41,8 @@ fn create_and_replace_flags_count() {
     const REPLACE: u32 = 2;
     let u = Union::of(&["f f@user.a=1"]);
     let node = u.node("f").expect("there");
-    let set = |name: &str, flags| u.fs().setxattr(node, name.as_ref(), b"2", flags, ROOT).map_err(|e| e.errno());
+    let set =
+        |name: &str, flags| u.fs().setxattr(node, name.as_ref(), b"2", flags, ROOT).map_err(|e| e.errno());
     assert_eq!(set("user.a", CREATE), Err(Errno::EXIST));
     assert_eq!(set("user.b", REPLACE), Err(Errno::NODATA));
     assert_eq!(set("user.a", REPLACE), Ok(()));
