@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  plyfs generate man /usr/local/share/man/man1
+  plyfs generate completions .";
+
 /// Write manual pages or shell completions
 #[derive(Debug, Clone, Args)]
 pub struct GenerateArgs {

@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+/// Shown below the help.
+pub const PACK_EXAMPLES: &str = "\
+Examples:
+  plyfs layer pack --upper /data/upper --lower /app --lower /base -o layer.tar
+  plyfs layer pack --upper /data/upper -o - | zstd >layer.tar.zst";
+
 /// Work on layers as directories and as tar archives.
 #[derive(Debug, Clone, Args)]
 pub struct LayerArgs {
@@ -16,6 +22,7 @@ pub struct LayerArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum LayerCommand {
     /// Write an upper directory as an OCI layer (an uncompressed tar) and print its diff ID
+    #[command(after_help = PACK_EXAMPLES)]
     Pack(LayerPackArgs),
 }
 

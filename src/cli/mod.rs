@@ -25,11 +25,6 @@ Examples:
   plyfs diff --upper /data/upper --lower /app --lower /base
   plyfs diff --format json --upper /data/upper --lower /base";
 
-const LAYER_EXAMPLES: &str = "\
-Examples:
-  plyfs layer pack --upper /data/upper --lower /app --lower /base -o layer.tar
-  plyfs layer pack --upper /data/upper -o - | zstd >layer.tar.zst";
-
 /// A FUSE union file system for containers, and the companion image tool
 #[derive(Debug, Parser)]
 #[command(name = "plyfs", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
@@ -51,11 +46,11 @@ pub enum Command {
     #[command(after_help = DIFF_EXAMPLES)]
     #[allow(missing_docs)]
     Diff(diff::DiffArgs),
-    #[command(after_help = LAYER_EXAMPLES)]
+    #[command(after_help = layer::PACK_EXAMPLES)]
     #[allow(missing_docs)]
     Layer(layer::LayerArgs),
     /// Write manual pages or shell completions
-    #[command(hide = true)]
+    #[command(hide = true, after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),
 }
 

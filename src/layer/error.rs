@@ -1,4 +1,4 @@
-//! How reading or packing a layer fails.
+//! How reading or packing a layer fails. The system's reason is the source of each error and not in its own words.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::sys::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// A system call failed.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     System {
         /// The file.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum LayerError {
         source: Errno,
     },
     /// A file bears a mark that cannot be understood.
-    #[error("{}: {source}", path.display())]
+    #[error("bad mark at {}", path.display())]
     Mark {
         /// The file.
         path: PathBuf,
@@ -40,10 +40,10 @@ pub enum LayerError {
         path: PathBuf,
     },
     /// The tar could not be written.
-    #[error("cannot write the layer: {0}")]
+    #[error("cannot write the layer")]
     Write(#[source] io::Error),
     /// The output file could not be made or published.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Output {
         /// The output file.
         path: PathBuf,
