@@ -13,6 +13,7 @@ use dashmap::mapref::entry::Entry;
 use parking_lot::{Mutex, RwLock};
 
 use crate::format::redirect::Redirect;
+use crate::sys::process;
 
 use super::attr::{Attr, Kind};
 use super::dir_index::DirIndex;
@@ -438,10 +439,11 @@ impl InodeTable {
         }
     }
 
-    /// Gives memory back where most of the table is empty by now.
+    /// Gives memory back, that of the table itself where most of it is empty by now.
     fn trim(&self) {
         if self.slots.capacity() > 4 * self.slots.len() + 4096 {
             self.slots.shrink_to_fit();
         }
+        process::trim_heap();
     }
 }

@@ -44,6 +44,15 @@ pub fn raise_nofile_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
 }
 
+/// Gives heap that is free, in whatever thread's arena, back to the system; glibc keeps it otherwise.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim touches only memory that is free, under the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// What [`fork`] returned in each of the two processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fork {

@@ -94,7 +94,7 @@ fn a_large_tree_needs_few_descriptors(mut stand: Stand) {
 }
 
 fn memory_comes_back(stand: Stand) {
-    for number in 0..5_000 {
+    for number in 0..18_000 {
         let path = stand.lower(format!("d-{}", number / 500));
         if number % 500 == 0 {
             fs::create_dir(&path).unwrap();
@@ -103,13 +103,10 @@ fn memory_comes_back(stand: Stand) {
     }
     let mount = stand.mount("");
     let before = resident(&mount);
-    let mut peaks = Vec::new();
-    for _ in 0..2 {
-        stdout(mount.sh("find . -type f -size +1"));
-        peaks.push(resident(&mount));
-        drop_caches();
-    }
-    let after = resident(&mount);
-    eprintln!("resident: {before} KiB before, {peaks:?} with all files known, {after} after");
-    assert!(peaks[1] < peaks[0] + peaks[0] / 4, "it grows: {peaks:?}");
+    stdout(mount.sh("find . -type f -size +1"));
+    let peak = resident(&mount);
+    drop_caches();
+    let enough = before + (peak - before) * 7 / 10;
+    wait_for("the memory to come back", || resident(&mount) < enough);
+    eprintln!("resident: {before} KiB before, {peak} with all files known, {} after", resident(&mount));
 }
