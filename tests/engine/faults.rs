@@ -6,7 +6,7 @@ use plyfs::overlay::Changes;
 use plyfs::sys::Errno;
 use plyfs::sys::process::{Resource, getrlimit, setrlimit};
 
-use crate::harness::{Mounted, Union, in_child, large_tempdir, privileged, tempdir, words};
+use crate::harness::{Mounted, Union, in_child, large_tempdir, privileged, words};
 use crate::layers;
 
 /// A union with its upper on a small file system of its own.
@@ -14,10 +14,9 @@ fn on_small_disk(lowers: &[&str]) -> Option<(Union, Mounted)> {
     if !privileged("mounting a tmpfs") {
         return None;
     }
-    let dir = tempdir();
-    let disk = Mounted::new(dir.path(), "disk", "tmpfs", "size=512k,nr_inodes=64")?;
+    let disk = Mounted::apart("tmpfs", "size=512k,nr_inodes=64")?;
     layers::build(&disk.path, "upper/ work/");
-    let u = Union::at(dir, "", lowers, |config| {
+    let u = Union::with("", lowers, |config| {
         (config.upper, config.work) = (Some(disk.path.join("upper")), Some(disk.path.join("work")));
         fs::write(config.lowers[0].join("big"), vec![b'x'; 2 << 20]).expect("a big file");
         fs::write(config.lowers[0].join("d/linked"), vec![b'y'; 2 << 20]).expect("a big file");

@@ -394,9 +394,19 @@ pub fn privileged(test: &str) -> bool {
 /// A file system mounted for a test, unmounted at its end.
 pub struct Mounted {
     pub path: PathBuf,
+    /// Removed after the unmount.
+    _dir: Option<TempDir>,
 }
 
 impl Mounted {
+    /// Mounts a file system of `kind` in a directory of its own, which outlives the union's.
+    pub fn apart(kind: &str, options: &str) -> Option<Mounted> {
+        let dir = tempdir();
+        let mut mounted = Mounted::new(dir.path(), "mnt", kind, options)?;
+        mounted._dir = Some(dir);
+        Some(mounted)
+    }
+
     /// Mounts a file system of `kind` at the new directory `name` of `dir`; `None`, loudly, where that cannot be.
     pub fn new(dir: &Path, name: &str, kind: &str, options: &str) -> Option<Mounted> {
         let path = dir.join(name);
@@ -404,7 +414,7 @@ impl Mounted {
         let mut mount = Command::new("mount");
         mount.args(["-t", kind, "-o", options]).arg("none").arg(&path);
         match mount.output() {
-            Ok(output) if output.status.success() => Some(Mounted { path }),
+            Ok(output) if output.status.success() => Some(Mounted { path, _dir: None }),
             other => {
                 skipped(&format!("cannot mount {kind}: {other:?}"));
                 None
