@@ -10,13 +10,13 @@ use rustix::fs::{
 use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, makedev, mknodat, utimensat};
 use rustix::io::Errno;
 
-use crate::harness::{Mount, Stand, both_ways, run, stdout, text};
+use crate::harness::{Mount, OtherMount, Stand, both_ways, run, stdout, text};
 use crate::snapshot::attributes;
 
 both_ways! {
     old_times_with_nanoseconds, sizes_of_attributes, private_attributes_do_not_show, a_users_device_with_number_zero,
     other_kinds_of_files, attributes_are_set_and_removed, symbolic_links, times_move_with_changes, long_names,
-    the_size_of_the_file_system,
+    the_size_of_the_file_system, layers_without_attributes,
 }
 
 /// Modification and access time.
@@ -246,4 +246,28 @@ fn the_size_of_the_file_system(stand: Stand) {
     let (ours, uppers) =
         (rustix::fs::statvfs(mount.path("")).unwrap(), rustix::fs::statvfs(stand.upper("")).unwrap());
     assert_eq!((ours.f_blocks, ours.f_bsize, ours.f_namemax), (uppers.f_blocks, uppers.f_bsize, 255));
+}
+
+/// ramfs has neither extended attributes nor ACLs.
+fn layers_without_attributes(mut stand: Stand) {
+    let plain = stand.path("plain");
+    let Some(_ramfs) = OtherMount::new(&["-t", "ramfs", "none"], &plain) else { return };
+    for name in ["lower/dir/sub", "upper", "work"] {
+        fs::create_dir_all(plain.join(name)).unwrap();
+    }
+    for name in ["lower/file", "lower/gone", "lower/dir/sub/deep"] {
+        fs::write(plain.join(name), "x").unwrap();
+    }
+    stand.lowers = vec![plain.join("lower")];
+    let script = "cat file; echo y >>file; chmod 640 file; rm gone; rm -r dir; mkdir dir; echo new >dir/new; ls dir; ls -l";
+    // Below an ordinary upper, and below one that has none either.
+    stdout(stand.mount("").sh(script));
+    stand.upper = Some((plain.join("upper"), plain.join("work")));
+    stdout(stand.mount("").sh(script));
+    let again = stand.mount("");
+    assert_eq!(
+        (again.names(""), again.names("dir")),
+        (vec!["dir".to_owned(), "file".to_owned()], vec!["new".to_owned()])
+    );
+    assert_eq!(again.read("file"), "xy\n");
 }

@@ -14,6 +14,8 @@ both_ways! {
     a_truncation_of_an_open_file, another_process, another_name_of_the_file, an_allocation, a_copied_range,
     a_change_of_mode_then_a_write, a_reader_that_maps, several_readers_and_writers, an_opening_for_both_without_a_write,
     a_lower_of_a_read_only_mount, attributes_through_an_old_reader,
+    a_rename_then_a_write, a_new_link_then_a_write, an_attribute_then_an_append, an_owner_then_a_truncation,
+    openings_at_once,
 }
 
 const OLD: &str = "old content";
@@ -200,4 +202,66 @@ fn attributes_through_an_old_reader(stand: Stand) {
     drop(reader);
     OpenOptions::new().append(true).open(mount.path("file")).unwrap().write_all(b"er").unwrap();
     assert_eq!(mount.read("file"), "newer");
+}
+
+fn a_rename_then_a_write(stand: Stand) {
+    while_held(&stand, "new content", |path| {
+        let moved = path.with_file_name("moved");
+        fs::rename(path, &moved).unwrap();
+        opened(&moved).write_all(b"new").unwrap();
+        fs::rename(&moved, path).unwrap();
+    });
+}
+
+fn a_new_link_then_a_write(stand: Stand) {
+    while_held(&stand, "new content", |path| {
+        let link = path.with_file_name("link");
+        fs::hard_link(path, &link).unwrap();
+        opened(&link).write_all(b"new").unwrap();
+        assert_eq!(fs::read_to_string(&link).unwrap(), "new content");
+    });
+}
+
+fn an_attribute_then_an_append(stand: Stand) {
+    while_held(&stand, "old content!", |path| {
+        rustix::fs::setxattr(path, "user.a", b"b", rustix::fs::XattrFlags::empty()).unwrap();
+        OpenOptions::new().append(true).open(path).unwrap().write_all(b"!").unwrap();
+        assert_eq!(rustix::fs::getxattr(path, "user.a", &mut [0; 8]), Ok(1));
+    });
+}
+
+fn an_owner_then_a_truncation(stand: Stand) {
+    while_held(&stand, "old", |path| {
+        std::os::unix::fs::chown(path, Some(12), Some(34)).unwrap();
+        truncate(path, 3).unwrap();
+    });
+}
+
+/// Readers and writers come and go at the same time; nobody is to see an error.
+fn openings_at_once(stand: Stand) {
+    const FILES: usize = 40;
+    for number in 0..FILES {
+        stand.lower_file(&format!("file-{number}"), OLD);
+    }
+    let mount = stand.mount("");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let mount = &mount;
+            scope.spawn(move || {
+                for number in 0..FILES {
+                    let path = mount.path(format!("file-{number}"));
+                    let reader = File::open(&path).unwrap_or_else(|e| panic!("reading: {e}"));
+                    let writing = OpenOptions::new().write(true).open(&path);
+                    let writer = writing.unwrap_or_else(|e| panic!("writing: {e}"));
+                    writer.write_all_at(&[b'0' + thread], thread.into()).unwrap();
+                    let mut seen = [0; OLD.len()];
+                    reader.read_exact_at(&mut seen, 0).unwrap();
+                    assert_eq!(&seen[4..], &OLD.as_bytes()[4..]);
+                }
+            });
+        }
+    });
+    for number in 0..FILES {
+        assert_eq!(mount.read(&format!("file-{number}")), "0123content", "file-{number}");
+    }
 }
