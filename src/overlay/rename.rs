@@ -228,6 +228,11 @@ impl Overlay {
             self.mark_impure(&new.parent)?;
         }
         if mode == RenameMode::Exchange {
+            if let Some(other) = other
+                && other.ino != self.upper_number(other)?
+            {
+                self.mark_impure(&old.parent)?;
+            }
             fs::renameat_with(&*old.fd, &*old.name, &*new.fd, &*new.name, RenameFlags::EXCHANGE)?;
             return self.note_exchange(old, new, redirect, other_redirect);
         }

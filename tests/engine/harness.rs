@@ -25,6 +25,11 @@ pub const ROOT: Caller = Caller { uid: 0, gid: 0, pid: 0 };
 /// One without any right.
 pub const USER: Caller = Caller { uid: 1000, gid: 1000, pid: 0 };
 
+/// One whose entries this process can make, whoever runs it.
+pub fn caller() -> Caller {
+    Caller { uid: sys::geteuid().as_raw(), gid: sys::getegid().as_raw(), pid: 0 }
+}
+
 /// An upper and a work directory over lowers, with the union of them.
 pub struct Union {
     overlay: Option<Overlay>,
@@ -194,16 +199,16 @@ impl Union {
     }
 
     pub fn create(&self, path: &str, text: &str) -> Res<()> {
-        let node = self.make(path, NewFile::Regular, 0o644, ROOT)?.node;
+        let node = self.make(path, NewFile::Regular, 0o644, caller())?.node;
         if text.is_empty() { Ok(()) } else { self.write_node(node, 0, text) }
     }
 
     pub fn mkdir(&self, path: &str) -> Res<()> {
-        self.make(path, NewFile::Directory, 0o755, ROOT).map(drop)
+        self.make(path, NewFile::Directory, 0o755, caller()).map(drop)
     }
 
     pub fn symlink(&self, path: &str, target: &str) -> Res<()> {
-        self.make(path, NewFile::Symlink(target.as_ref()), 0o777, ROOT).map(drop)
+        self.make(path, NewFile::Symlink(target.as_ref()), 0o777, caller()).map(drop)
     }
 
     pub fn unlink(&self, path: &str) -> Res<()> {
