@@ -71,10 +71,7 @@ impl Ids {
     /// The owner on disk of an entry made by a caller with these ids; one without a mapping, such as the host's root
     /// in a mount for a container, is nobody there. `None` where squashing leaves one alone.
     pub fn stored_creator(&self, uid: u32, gid: u32) -> (Option<u32>, Option<u32>) {
-        (
-            self.stored_uid(uid).unwrap_or(Some(OVERFLOW_ID)),
-            self.stored_gid(gid).unwrap_or(Some(OVERFLOW_ID)),
-        )
+        (self.stored_uid(uid).unwrap_or(Some(OVERFLOW_ID)), self.stored_gid(gid).unwrap_or(Some(OVERFLOW_ID)))
     }
 
     /// An ACL from disk with its ids as shown.

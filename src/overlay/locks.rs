@@ -7,7 +7,9 @@ pub type Pair<'a> = [Option<MutexGuard<'a, ()>>; 2];
 
 /// Locks two mutexes in the order of their addresses, one only once.
 pub fn lock_pair<'a>(one: &'a Mutex<()>, other: Option<&'a Mutex<()>>) -> Pair<'a> {
-    let Some(other) = other.filter(|other| !std::ptr::eq(*other, one)) else { return [Some(one.lock()), None] };
+    let Some(other) = other.filter(|other| !std::ptr::eq(*other, one)) else {
+        return [Some(one.lock()), None];
+    };
     let in_order = std::ptr::from_ref(one) < std::ptr::from_ref(other);
     let (first, second) = if in_order { (one, other) } else { (other, one) };
     [Some(first.lock()), Some(second.lock())]
