@@ -64,10 +64,10 @@ trap run_at_exit EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# make_temp [PARENT]: sets TMP to a fresh directory that goes away at the end. By default on /var/tmp, as an
+# make_temp: sets TMP to a fresh directory that goes away at the end. By default on /var/tmp, as an
 # upper directory wants a real file system and /tmp is often a tmpfs.
 make_temp() {
-    TMP=$(mktemp -d "${1:-${TMPDIR:-/var/tmp}}/plyfs-$SCRIPT.XXXXXX")
+    TMP=$(mktemp -d "${TMPDIR:-/var/tmp}/plyfs-$SCRIPT.XXXXXX")
     chmod 755 "$TMP"
     at_exit remove_temp "$TMP"
 }
@@ -171,7 +171,7 @@ choose_program() {
 is_plyfs() { case $(basename "$PROGRAM") in plyfs-mount | mount.*plyfs) true ;; *) false ;; esac }
 
 # io_ways: the values of io= to run with; `-` for a peer, which has no such option.
-io_ways() { if is_plyfs; then echo "${*:-passthrough cached}"; else echo -; fi; }
+io_ways() { if is_plyfs; then echo passthrough cached; else echo -; fi; }
 
 # io_option WAY: the mount option for it, with a leading comma, or nothing.
 io_option() { if [ "$1" != - ]; then echo ",io=$1"; fi; }
