@@ -23,6 +23,11 @@ const PATH_MAX: usize = 4096;
 /// The name of a directory below itself.
 static DOT: LazyLock<Arc<OsStr>> = LazyLock::new(|| OsStr::new(".").into());
 
+/// Whether the name is that of a directory below itself.
+fn is_dot(name: &OsStr) -> bool {
+    name == "."
+}
+
 impl Access {
     /// An open directory.
     pub fn of_dir(fd: Arc<OwnedFd>) -> Access {
@@ -37,9 +42,10 @@ impl Access {
         }
     }
 
-    /// Its real attributes.
+    /// Its real attributes. A directory's own never ask whether it may be searched, here and below.
     pub fn stat(&self) -> sys::Result<Stat> {
         match self {
+            Access::At(dir, name) if is_dot(name) => fs::fstat(dir),
             Access::At(dir, name) => fs::lstatat(dir, name),
             Access::Fd(fd) => fs::fstat(fd),
         }
@@ -57,6 +63,7 @@ impl Access {
     /// Sets its permission bits.
     pub fn chmod(&self, mode: Mode) -> sys::Result<()> {
         match self {
+            Access::At(dir, name) if is_dot(name) => fs::chmod_fd(dir.as_fd(), mode),
             Access::At(dir, name) => fs::lchmodat(dir.as_fd(), name, mode),
             Access::Fd(fd) => fs::chmod_fd(fd.as_fd(), mode),
         }
@@ -65,6 +72,7 @@ impl Access {
     /// Sets its owner and group; `None` leaves one alone.
     pub fn chown(&self, uid: Option<u32>, gid: Option<u32>) -> sys::Result<()> {
         match self {
+            Access::At(dir, name) if is_dot(name) => fs::chown_fd(dir.as_fd(), uid, gid),
             Access::At(dir, name) => fs::lchownat(dir.as_fd(), name, uid, gid),
             Access::Fd(fd) => fs::chown_fd(fd.as_fd(), uid, gid),
         }
@@ -73,6 +81,7 @@ impl Access {
     /// Sets its times.
     pub fn utimens(&self, times: &Timestamps) -> sys::Result<()> {
         match self {
+            Access::At(dir, name) if is_dot(name) => fs::utimens_fd(dir.as_fd(), times),
             Access::At(dir, name) => fs::utimensat(dir, &**name, times, AtFlags::SYMLINK_NOFOLLOW),
             Access::Fd(fd) => fs::utimens_fd(fd.as_fd(), times),
         }

@@ -89,6 +89,10 @@ fn remove_entry(parent: &OwnedFd, name: &OsStr, file_type: FileType) -> sys::Res
         if !matches!(e, Errno::NOTEMPTY | Errno::EXIST) {
             return Err(e);
         }
+        // What its owner may not enter can be opened up by its owner.
+        if let Err(e) = fs::lchmodat(parent.as_fd(), name, Mode::from_raw_mode(0o700)) {
+            log::debug!("{} not opened up: {e}", name.display());
+        }
         remove_contents(&fs::open_dir_path(parent, name)?)?;
         fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?;
     }

@@ -5,7 +5,7 @@ use std::thread;
 
 use plyfs::overlay::{NewFile, NewMode, ROOT_NODE, SetIds};
 
-use crate::harness::{ROOT, Union, large_tempdir};
+use crate::harness::{Union, caller, large_tempdir};
 
 const MODE: NewMode = NewMode { mode: 0o644, umask: 0 };
 
@@ -81,7 +81,7 @@ fn one_of_many_makers_of_a_name_wins() {
     for name in (0..100).map(|i| format!("n{i}")).chain(["w".to_owned()]) {
         let made: usize = thread::scope(|scope| {
             let make = || {
-                let made = u.fs().create(directory, name.as_ref(), NewFile::Regular, MODE, ROOT);
+                let made = u.fs().create(directory, name.as_ref(), NewFile::Regular, MODE, caller());
                 made.map(|entry| u.fs().forget(entry.node, 1)).is_ok()
             };
             let threads = [scope.spawn(make), scope.spawn(make)];
@@ -103,7 +103,7 @@ fn listings_lookups_and_changes_at_once() {
             for i in 0..300 {
                 let name = format!("n{i}");
                 let made =
-                    u.fs().create(directory, name.as_ref(), NewFile::Regular, MODE, ROOT).expect("made");
+                    u.fs().create(directory, name.as_ref(), NewFile::Regular, MODE, caller()).expect("made");
                 u.fs().forget(made.node, 1);
                 let target = format!("s{i}");
                 let mode = plyfs::overlay::RenameMode::Replace;

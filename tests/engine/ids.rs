@@ -6,7 +6,7 @@ use plyfs::overlay::{Caller, Changes, Config, IdMap, Kind, NewFile, WhiteoutForm
 use plyfs::sys::Errno;
 
 use crate::acl;
-use crate::harness::{ROOT, USER, Union, privileged, tempdir, words};
+use crate::harness::{USER, Union, caller, privileged, tempdir, words};
 use crate::layers;
 
 const OVERRIDE: &str = "user.containers.override_stat";
@@ -79,7 +79,9 @@ fn ids_in_acls_are_mapped() {
         return;
     }
     let u = mapped("", &["f=1"]);
-    u.fs().setxattr(u.node("f").expect("f"), acl::ACCESS.as_ref(), &acl::blob(5, 6), 0, ROOT).expect("set");
+    u.fs()
+        .setxattr(u.node("f").expect("f"), acl::ACCESS.as_ref(), &acl::blob(5, 6), 0, caller())
+        .expect("set");
     assert_eq!(acl::named_user(&u, "f", acl::ACCESS), Some((5, 6)));
     let fd = std::os::fd::OwnedFd::from(std::fs::File::open(u.upper("f")).expect("opened"));
     let target = plyfs::sys::xattr::Target::Fd(std::os::fd::AsFd::as_fd(&fd));

@@ -8,7 +8,7 @@ use plyfs::sys::Errno;
 use plyfs::sys::fs::{self as sys, Mode};
 
 use crate::faults::open_descriptors;
-use crate::harness::{ROOT, Union, in_child, large_tempdir};
+use crate::harness::{Union, caller, in_child, large_tempdir};
 
 const MODE: NewMode = NewMode { mode: 0o755, umask: 0 };
 
@@ -123,11 +123,11 @@ fn a_tree_of_five_thousand_levels_is_made_and_removed() {
         let mut chain = vec![ROOT_NODE];
         for _ in 0..5000 {
             let parent = *chain.last().expect("the root at least");
-            let made = u.fs().create(parent, "n".as_ref(), NewFile::Directory, MODE, ROOT).expect("made");
+            let made = u.fs().create(parent, "n".as_ref(), NewFile::Directory, MODE, caller()).expect("made");
             chain.push(made.node);
         }
         let deepest = *chain.last().expect("made");
-        let file = u.fs().create(deepest, "f".as_ref(), NewFile::Regular, MODE, ROOT).expect("made");
+        let file = u.fs().create(deepest, "f".as_ref(), NewFile::Regular, MODE, caller()).expect("made");
         u.write_node(file.node, 0, "deep").expect("written");
         u.fs().forget(file.node, 1);
         // Every level is forgotten, and found again from the top.
@@ -161,8 +161,10 @@ fn a_file_two_thousand_levels_down_in_a_lower_is_copied_up() {
         for _ in 0..2000 {
             node = u.lookup_at(node, "n").expect("there").node;
         }
-        let made =
-            u.fs().create(node, "f".as_ref(), NewFile::Regular, MODE, ROOT).expect("all levels copied up");
+        let made = u
+            .fs()
+            .create(node, "f".as_ref(), NewFile::Regular, MODE, caller())
+            .expect("all levels copied up");
         u.write_node(made.node, 0, "deep").expect("written");
         assert_eq!(u.read_node(made.node), Ok("deep".into()));
         u.fs().forget(made.node, 1);

@@ -246,7 +246,7 @@ fn an_upper_without_extended_attributes_works() {
     u.rename("l", "l2").expect("renamed");
     assert_eq!(u.rename("d", "e"), Err(Errno::XDEV), "S18: no redirects here");
     let device = plyfs::overlay::NewFile::Node(plyfs::overlay::Kind::Char, 0);
-    assert_eq!(u.make("c", device, 0o600, crate::harness::ROOT).map(drop), Err(Errno::PERM), "S17");
+    assert_eq!(u.make("c", device, 0o600, crate::harness::caller()).map(drop), Err(Errno::PERM), "S17");
     let expected = words("d/ d/s/ d/s/b=2 f=F h=H k/ k/new= l2->f p|");
     for round in ["now", "after a remount"] {
         assert_eq!(u.tree(), expected, "S15 {round}: the directory made again is opaque");

@@ -3,7 +3,7 @@
 use plyfs::overlay::{NewFile, WhiteoutForm};
 use plyfs::sys::Errno;
 
-use crate::harness::{ROOT, Union, words};
+use crate::harness::{Union, caller, words};
 
 // S14
 #[test]
@@ -129,7 +129,7 @@ fn a_removed_directory_that_is_still_held_is_empty_and_refuses() {
         assert!(u.lines_of(node).is_empty());
         assert!(u.fs().lookup(node, "x".as_ref()).expect("no error").is_none());
         let mode = plyfs::overlay::NewMode { mode: 0o644, umask: 0 };
-        let made = u.fs().create(node, "n".as_ref(), NewFile::Regular, mode, ROOT);
+        let made = u.fs().create(node, "n".as_ref(), NewFile::Regular, mode, caller());
         assert_eq!(made.map(drop).map_err(|e| e.errno()), Err(Errno::NOENT));
     }
     u.mkdir("d").expect("made again");

@@ -93,6 +93,9 @@ fn set_id_bits_and_capabilities_go_with_a_foreign_change() {
 
 #[test]
 fn a_set_user_id_file_is_changed_by_root_and_keeps_the_bit() {
+    if !privileged("keeping the bit") {
+        return;
+    }
     let u = Union::of(&["f=1 f:4755"]);
     u.write("f", 0, "2").expect("written");
     assert_eq!(u.stat("f").expect("there").perm, 0o4755);
@@ -115,4 +118,17 @@ fn several_changes_at_once() {
     let attr = u.setattr("f", all).expect("changed");
     assert_eq!((attr.perm, attr.size, attr.mtime), (0o640, 4, at));
     assert_eq!(u.read("f"), Ok("0123".into()));
+}
+
+#[test]
+fn a_directory_that_its_owner_shut_is_seen_and_opened_again() {
+    let u = Union::of(&["low/x"]);
+    u.mkdir("up").expect("made");
+    for path in ["low", "up"] {
+        let node = u.node(path).expect("there");
+        let change = |mode| u.fs().setattr(node, Changes { mode: Some(mode), ..changes() }, SetIds::Keep);
+        assert_eq!(change(0).map(|attr| attr.perm), Ok(0), "{path}");
+        assert_eq!(u.fs().getattr(node).map(|attr| attr.perm), Ok(0), "{path}");
+        assert_eq!(change(0o755).map(|attr| attr.perm), Ok(0o755), "{path}");
+    }
 }

@@ -3,7 +3,7 @@
 use plyfs::sys::Errno;
 
 use crate::acl;
-use crate::harness::{ROOT, USER, Union, privileged, words};
+use crate::harness::{ROOT, USER, Union, caller, privileged, words};
 use crate::layers;
 
 const PRIVATE: &[&str] = &[
@@ -41,8 +41,9 @@ fn create_and_replace_flags_count() {
     const REPLACE: u32 = 2;
     let u = Union::of(&["f f@user.a=1"]);
     let node = u.node("f").expect("there");
-    let set =
-        |name: &str, flags| u.fs().setxattr(node, name.as_ref(), b"2", flags, ROOT).map_err(|e| e.errno());
+    let set = |name: &str, flags| {
+        u.fs().setxattr(node, name.as_ref(), b"2", flags, caller()).map_err(|e| e.errno())
+    };
     assert_eq!(set("user.a", CREATE), Err(Errno::EXIST));
     assert_eq!(set("user.b", REPLACE), Err(Errno::NODATA));
     assert_eq!(set("user.a", REPLACE), Ok(()));
@@ -103,7 +104,7 @@ fn acls_are_kept_or_refused() {
     let mut u = Union::of(&["f=1 d/"]);
     let blob = acl::blob(5, 4);
     let set = |u: &Union, which: &str| {
-        u.fs().setxattr(u.node("f").expect("f"), which.as_ref(), &blob, 0, ROOT).map_err(|e| e.errno())
+        u.fs().setxattr(u.node("f").expect("f"), which.as_ref(), &blob, 0, caller()).map_err(|e| e.errno())
     };
     assert_eq!(set(&u, acl::ACCESS), Ok(()));
     assert_eq!(acl::named_user(&u, "f", acl::ACCESS), Some((5, 4)));

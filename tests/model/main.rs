@@ -89,7 +89,7 @@ fn run(seed: u64, compare: Compare) -> Result<(), String> {
     let result = steps_of(&mut random, &mut tree, &mut union, &mut steps, compare);
     result.map_err(|why| {
         // What went wrong is told here; what the union's own checks would add is not.
-        std::mem::forget(union);
+        union.abandon();
         format!("{}\n{why}", steps.join("\n"))
     })
 }

@@ -68,7 +68,11 @@ impl Operation {
             9 => Operation::Truncate(path, random.below(8) as usize),
             10 => Operation::Read(path),
             11 => Operation::List(path),
-            12 | 13 => Operation::Chmod(path, *random.pick(MODES)),
+            12 | 13 => {
+                // Whoever serves the union must be able to enter its directories.
+                let enter = if tree.find(&path).is_ok_and(|id| tree.is_dir(id)) { 0o700 } else { 0 };
+                Operation::Chmod(path, *random.pick(MODES) | enter)
+            }
             14 => Operation::SetAttribute(path, format!("v{}", random.below(9))),
             15 => Operation::RemoveAttribute(path),
             16..=18 => Operation::Unlink(path),
