@@ -20,6 +20,8 @@ pub enum Fact {
     PreciseNow,
     /// The modification time of a regular file where one side has set it to now; see [`mtimes_agree`].
     MtimeAfterDataCopyUp,
+    /// The modification time of a directory that holds an end of a rename that failed.
+    MtimeAfterFailedRename,
 }
 
 struct Known {
@@ -36,40 +38,47 @@ const KNOWN: &[Known] = &[
     Known {
         fact: Fact::Nlink,
         directories_only: true,
-        rule: "SEMANTICS.md directory-nlink",
+        rule: "SEMANTICS.md S28",
         why: "a merged directory has 1 in the kernel's overlayfs; counting would cost a listing",
     },
     Known {
         fact: Fact::InodeNumber,
         directories_only: false,
-        rule: "SEMANTICS.md inode-numbers",
+        rule: "SEMANTICS.md S25",
         why: "two file systems number as they like; stability has tests of its own",
     },
     Known {
         fact: Fact::Blocks,
         directories_only: false,
-        rule: "SEMANTICS.md blocks",
+        rule: "SEMANTICS.md S30",
         why: "depends on how a copy-up writes: holes, metadata-only copies",
     },
     Known {
         fact: Fact::OtherTimes,
         directories_only: false,
-        rule: "SEMANTICS.md times",
+        rule: "SEMANTICS.md S35",
         why: "atime follows the mount options of the backing file system; ctime cannot be set",
     },
     Known {
         fact: Fact::PreciseNow,
         directories_only: false,
-        rule: "SEMANTICS.md times",
+        rule: "SEMANTICS.md S35",
         why: "the two sides act one after the other",
     },
     Known {
         fact: Fact::MtimeAfterDataCopyUp,
         directories_only: false,
-        rule: "SEMANTICS.md metacopy-mtime",
+        rule: "SEMANTICS.md S20",
         why: "where only metadata was copied up before, the kernel's later copy-up of the data (any open for writing) \
               leaves the time of the copy as the modification time; plyfs keeps the file's. That writing sets the \
               time is compared after each write",
+    },
+    Known {
+        fact: Fact::MtimeAfterFailedRename,
+        directories_only: true,
+        rule: "SEMANTICS.md S19",
+        why: "the kernel copies up before it finds that it cannot rename, and the directory's time tells; plyfs looks \
+              first",
     },
 ];
 
@@ -80,6 +89,11 @@ pub fn mtimes_agree(kind: FileType, one: Mtime, other: Mtime) -> bool {
         || (!compared(Fact::MtimeAfterDataCopyUp, kind)
             && kind == FileType::RegularFile
             && [one, other].contains(&Mtime::Now))
+}
+
+/// Whether a difference in a fact is let pass at all.
+pub fn passes(fact: Fact) -> bool {
+    KNOWN.iter().any(|known| known.fact == fact)
 }
 
 /// Whether a fact about a file of this type is compared.

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::apply::Side;
+use crate::apply::{Outcome, Side};
 use crate::arguments::Arguments;
 use crate::generate::Generator;
+use crate::known;
 use crate::layers;
 use crate::op::{Op, Step};
 use crate::tree::Tree;
@@ -217,6 +219,9 @@ impl Run {
         let left = self.sides[0].apply(step);
         let right = self.sides[1].apply(step);
         if left.agrees_with(&right) {
+            if let (Op::Rename { from, to, .. }, Outcome::Error(_)) = (&step.op, &left) {
+                self.level_after_failed_rename(&[from, to])?;
+            }
             return Ok(left);
         }
         Err(format!(
@@ -224,6 +229,28 @@ impl Run {
             self.programs[0].name(),
             self.programs[1].name()
         ))
+    }
+
+    /// Known difference [`known::Fact::MtimeAfterFailedRename`]: where one side has given a directory of the rename a
+    /// new time, both get the same one. Nothing else is let pass.
+    fn level_after_failed_rename(&self, paths: &[&String]) -> Result<(), String> {
+        if !known::passes(known::Fact::MtimeAfterFailedRename) {
+            return Ok(());
+        }
+        for parent in paths.iter().filter_map(|path| Path::new(path).parent()) {
+            let directories = [0, 1].map(|side: usize| self.layouts[side].merged.join(parent));
+            let times = directories.each_ref().map(|path| {
+                let found = fs::symlink_metadata(path).ok().filter(|found| found.is_dir());
+                found.map(|found| found.mtime())
+            });
+            let [Some(one), Some(other)] = times else { continue };
+            if (one < self.started) != (other < self.started) {
+                for path in directories {
+                    level_time(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn finish(mut self) -> Result<(), String> {
@@ -284,6 +311,13 @@ impl Run {
             differences.join("\n  ")
         ))
     }
+}
+
+/// Sets a directory's modification time to a fixed one.
+fn level_time(path: &Path) -> Result<(), rustix::io::Errno> {
+    let time = rustix::fs::Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
+    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Fresh directories for one side.
