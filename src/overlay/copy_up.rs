@@ -12,7 +12,7 @@ use crate::format::origin::Origin;
 use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::format::redirect::Redirect;
 use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
-use crate::sys::xattr::{Target, getxattr, listxattr, removexattr, setxattr};
+use crate::sys::xattr::{Target, getxattr, getxattr_opt, listxattr, removexattr, setxattr};
 use crate::sys::{Errno, handle};
 
 use super::access::Access;
@@ -24,6 +24,9 @@ use super::inode::{APART, Inode, NOT_METACOPY, Source};
 use super::marks;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 use super::union::{Overlay, device_number};
+
+/// File capabilities, which any write drops.
+pub(super) const CAPABILITY: &str = "security.capability";
 
 /// How much of a regular file is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +153,12 @@ impl Overlay {
             fs::ftruncate(&upper, 0)?;
         } else {
             let lower = Access::At(self.dirs.fd(&dir)?, name).open(OFlags::RDONLY)?;
+            let capability = getxattr_opt(Target::Fd(upper.as_fd()), CAPABILITY.as_ref())?;
             data::copy(&lower, &upper, before.st_size as u64)?;
+            if let Some(capability) = capability {
+                // Writing dropped it, but so far nobody has written.
+                setxattr(Target::Fd(upper.as_fd()), CAPABILITY.as_ref(), &capability, 0)?;
+            }
             fs::futimens(&upper, &timestamps(&RealStat { st: before, over: None }.times()))?;
             self.sync(&upper)?;
         }

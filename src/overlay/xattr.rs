@@ -8,14 +8,11 @@ use crate::sys::Errno;
 use crate::sys::xattr as sysx;
 
 use super::attr::S_ISGID;
-use super::copy_up::Content;
+use super::copy_up::{CAPABILITY, Content};
 use super::error::{Error, Result};
 use super::inode::NO_CAPABILITY;
 use super::real_dir::UPPER;
 use super::union::{Caller, Overlay};
-
-/// File capabilities, asked for at every execution and many writes.
-const CAPABILITY: &str = "security.capability";
 
 impl Overlay {
     /// The value of an attribute.

@@ -230,6 +230,24 @@ fn a_metadata_copy_is_cut_opened_and_read_like_any_file() {
     assert_eq!(u.tree(), words("a=012 b= c=0123456789"));
 }
 
+// S12, S20: the data that follows is written by nobody, so the capabilities stay.
+#[test]
+fn capabilities_stay_when_the_data_of_a_metadata_copy_follows() {
+    if !privileged("capabilities_stay_when_the_data_of_a_metadata_copy_follows") {
+        return;
+    }
+    const NET_RAW: &[u8] = &[1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let u = Union::with("", &["ping=0123456789"], |config| config.metacopy = true);
+    let node = u.node("ping").expect("there");
+    let name = std::ffi::OsStr::new("security.capability");
+    u.fs().setxattr(node, name, NET_RAW, 0, plyfs::overlay::Caller::default()).expect("set");
+    assert!(u.fs().open_for_writing(node, false, SetIds::Keep).expect("opened").upper);
+    assert_eq!(u.fs().getxattr(node, name).expect("kept"), NET_RAW);
+    u.write("ping", 0, "X").expect("written");
+    let node = u.node("ping").expect("there");
+    assert!(u.fs().getxattr(node, name).is_err(), "a write drops them");
+}
+
 // S20: an upper with metadata copies as a lower of the next mount.
 #[test]
 fn a_stack_of_metadata_copies_leads_to_the_data() {
