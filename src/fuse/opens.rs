@@ -31,8 +31,6 @@ struct Live {
     upper: bool,
     /// How many handles use it.
     handles: usize,
-    /// How many of them may write.
-    writers: usize,
     /// Modification time of the backing file when it was opened first.
     mtime: Option<(i64, u64)>,
     backing: Backing,
@@ -78,7 +76,6 @@ impl Opens {
                 overlay.open_for_writing(node, true, wish.ids)?;
             }
             live.handles += 1;
-            live.writers += usize::from(wish.write);
             let direct = wish.write && live.backing.has_set_ids();
             return Ok(Opened { id: live.id.clone(), direct });
         }
@@ -91,8 +88,7 @@ impl Opens {
         let direct = wish.write && backing.has_set_ids();
         let mtime = wish.write.then(|| backing.mtime()).flatten();
         let id = id.ok().map(Arc::new);
-        let writers = usize::from(wish.write);
-        *slot = Some(Live { id: id.clone(), upper: backing.upper, handles: 1, writers, mtime, backing });
+        *slot = Some(Live { id: id.clone(), upper: backing.upper, handles: 1, mtime, backing });
         Ok(Opened { id, direct })
     }
 
@@ -103,7 +99,6 @@ impl Opens {
             let mut slot = slot.lock();
             let Some(live) = &mut *slot else { return false };
             live.handles = live.handles.saturating_sub(1);
-            live.writers = live.writers.saturating_sub(usize::from(was_writer));
             let moved = was_writer && live.backing.mtime() != live.mtime;
             (moved, if live.handles == 0 { slot.take() } else { None })
         };
