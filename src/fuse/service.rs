@@ -383,8 +383,8 @@ impl Filesystem for Service {
         reply_xattr(self.core.overlay.getxattr(node.0, name), size, reply);
     }
 
-    fn listxattr(&self, _request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = self.core.overlay.listxattr(node.0).map(|names| {
+    fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.core.overlay.listxattr(node.0, caller(request)).map(|names| {
             let mut list = Vec::new();
             for name in names {
                 list.extend_from_slice(name.as_encoded_bytes());

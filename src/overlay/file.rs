@@ -307,18 +307,25 @@ impl Overlay {
         }
     }
 
-    /// Marks a metadata copy that finds its data by its name, as the kernel makes them, with the way to the data:
-    /// it is about to get another name.
+    /// Marks a metadata copy that finds its data by its name or by a sibling's, as the kernel makes them, with the
+    /// whole way to the data: it is about to get another name.
     pub(super) fn keep_data_findable(&self, inode: &Inode) -> Result<()> {
         if inode.kind != Kind::File || inode.knows(NOT_METACOPY) {
             return Ok(());
         }
         let access = self.access(inode)?;
         let Some(mark) = self.mark_name(Mark::Redirect) else { return Ok(()) };
-        if self.data_place(inode, &access)?.is_none() || getxattr_opt(access.xattrs(), mark)?.is_some() {
+        if self.data_place(inode, &access)?.is_none() {
             return Ok(());
         }
-        let path = self.lower_path(inode)?;
+        let path = match marks::read(access.xattrs(), self.namespace)?.redirect {
+            Some(Redirect::Absolute(_)) => return Ok(()),
+            Some(sibling) => {
+                let (parent, _) = inode.location().ok_or(Error::NotFound)?;
+                sibling.resolve(&self.lower_dir_path(&parent)?)
+            }
+            None => self.lower_path(inode)?,
+        };
         Ok(setxattr(access.xattrs(), mark, &Redirect::Absolute(path).encode(), 0)?)
     }
 

@@ -41,11 +41,14 @@ impl Overlay {
         Ok(if acl::is_acl(name) { self.ids.shown_acl(value) } else { value })
     }
 
-    /// The names of all attributes.
-    pub fn listxattr(&self, node: u64) -> Result<Vec<OsString>> {
+    /// The names of all attributes that `caller` may know of: `trusted.*` are the administrator's (xattr(7)).
+    pub fn listxattr(&self, node: u64, caller: Caller) -> Result<Vec<OsString>> {
         let inode = self.inode(node)?;
         let mut names = sysx::listxattr(self.access(&inode)?.xattrs())?;
         names.retain(|name| !is_private(name) && (self.config.acl || !acl::is_acl(name)));
+        if names.iter().any(|name| is_trusted(name)) && !is_administrator(caller) {
+            names.retain(|name| !is_trusted(name));
+        }
         Ok(names)
     }
 
@@ -107,12 +110,26 @@ impl Overlay {
     }
 }
 
+fn is_trusted(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"trusted.")
+}
+
 /// Whether the caller's process is in a group.
 fn in_group(caller: Caller, gid: u32) -> bool {
-    if caller.gid == gid {
-        return true;
-    }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", caller.pid)).unwrap_or_default();
-    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
-    groups.split_whitespace().any(|group| group.parse() == Ok(gid))
+    caller.gid == gid
+        || status_field(caller, "Groups:")
+            .is_some_and(|all| all.split_whitespace().any(|g| g.parse() == Ok(gid)))
+}
+
+/// Whether the caller has CAP_SYS_ADMIN; root has where its process cannot be looked at.
+fn is_administrator(caller: Caller) -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let effective = status_field(caller, "CapEff:").and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    caller.uid == 0 && effective.is_none_or(|set| set & (1 << CAP_SYS_ADMIN) != 0)
+}
+
+/// A field of the caller's /proc/PID/status (proc(5)).
+fn status_field(caller: Caller, field: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", caller.pid)).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned)
 }

@@ -248,6 +248,20 @@ fn capabilities_stay_when_the_data_of_a_metadata_copy_follows() {
     assert!(u.fs().getxattr(node, name).is_err(), "a write drops them");
 }
 
+// S7, S20: the kernel marks a metadata copy that it renamed in its directory with the bare old name.
+#[test]
+fn a_metadata_copy_with_a_siblings_name_keeps_its_data_wherever_it_goes() {
+    let mut u = Union::over("d/e d/e@metacopy= d/e@redirect=f d/f! d2/", &["d/f=0123456789"]);
+    fs::OpenOptions::new().write(true).open(u.upper("d/e")).and_then(|f| f.set_len(10)).expect("size");
+    u.reopen();
+    assert_eq!(u.read("d/e"), Ok("0123456789".into()));
+    u.link("d/e", "d2/linked").expect("linked");
+    u.rename("d/e", "d2/b").expect("moved");
+    assert_eq!(layers::attribute(&u.upper("d2/b"), "redirect"), Some("/d/f".into()));
+    u.reopen();
+    assert_eq!(u.tree(), words("d/ d2/ d2/b=0123456789 d2/linked=0123456789"));
+}
+
 // S20: an upper with metadata copies as a lower of the next mount.
 #[test]
 fn a_stack_of_metadata_copies_leads_to_the_data() {

@@ -180,7 +180,7 @@ fn a_lower_that_changes_underneath_gives_errors_but_no_crash() {
         let _any = u.fs().getattr(node);
         let _any = u.fs().read(node, 0, &mut buffer);
         let _any = u.fs().write(node, 0, b"x", plyfs::overlay::SetIds::Keep);
-        let _any = u.fs().listxattr(node);
+        let _any = u.fs().listxattr(node, plyfs::overlay::Caller::default());
         let _any = u.fs().list(node, 0, |_| true);
     }
     for path in ["d/f", "d/g", "e/h", "e", "t"] {

@@ -266,7 +266,12 @@ impl Union {
 
     /// The attributes of a path but those that a security module of the host may add.
     pub fn xattrs(&self, path: &str) -> Vec<String> {
-        let names = self.fs().listxattr(self.node(path).expect("there")).expect("listed");
+        self.xattrs_for(path, caller())
+    }
+
+    /// The same as `caller` sees them.
+    pub fn xattrs_for(&self, path: &str, caller: Caller) -> Vec<String> {
+        let names = self.fs().listxattr(self.node(path).expect("there"), caller).expect("listed");
         let names = names.into_iter().map(|n| n.to_string_lossy().into_owned());
         names.filter(|n| !n.starts_with("security.")).collect()
     }

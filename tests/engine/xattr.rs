@@ -71,6 +71,17 @@ fn private_marks_never_show_and_cannot_be_changed() {
     assert_eq!(u.setxattr("d", "user.containers.other", "y"), Ok(()));
 }
 
+// S36
+#[test]
+fn names_of_the_administrators_attributes_are_not_for_everyone() {
+    if !privileged("trusted attributes") {
+        return;
+    }
+    let u = Union::of(&["f f@trusted.mine=1 f@user.a=1"]);
+    assert_eq!(u.xattrs_for("f", ROOT), ["trusted.mine", "user.a"]);
+    assert_eq!(u.xattrs_for("f", USER), ["user.a"]);
+}
+
 #[test]
 fn removing_what_is_not_there_copies_nothing_up() {
     let u = Union::of(&["f"]);
