@@ -4,8 +4,10 @@
 
 pub mod format;
 pub mod fuse;
+pub mod image;
 pub mod layer;
 pub mod mount;
 pub mod oci;
 pub mod overlay;
+pub mod store;
 pub mod sys;

@@ -3,11 +3,13 @@
 //! Layers are read through directory descriptors, one component at a time, no link followed. Nothing here
 //! mounts anything or knows of images.
 
+pub mod compress;
 pub mod diff;
 pub mod error;
 pub mod node;
 pub mod pack;
 pub mod source;
+pub mod unpack;
 
 mod index;
 mod lowers;

@@ -1,0 +1,1 @@
+//! Images: commit, history, archives, root file systems. Knows layers and the store, mounts nothing.

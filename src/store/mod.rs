@@ -1,0 +1,1 @@
+//! Images and containers on disk: blobs, references, unpacked layers, locks, garbage.
