@@ -6,4 +6,5 @@ mod diff;
 mod kernel;
 mod model;
 mod pack;
+mod squash;
 mod tree;

@@ -6,6 +6,7 @@
 
 mod header;
 mod output;
+mod squash;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use self::header::{BLOCK, EntryType, Header};
 use self::output::{Digesting, Pending};
+pub use self::squash::squash;
 use super::LayerError;
 use super::index::Aliases;
 use super::lowers::{Lookup, Lower};
@@ -66,15 +68,7 @@ pub fn pack(
         Some(work) => Aliases::find(work, &merged)?,
         None => Aliases::default(),
     };
-    let mut packer = Packer {
-        out: Digesting::new(out),
-        options,
-        aliases,
-        links: HashMap::new(),
-        entries: 0,
-        path: Vec::new(),
-        buffer: vec![0; BUFFER],
-    };
+    let mut packer = Packer::new(out, options, aliases);
     if scope == Scope::Whole {
         packer.write_marker(OsStr::new(whiteout::OPAQUE_FILE))?;
     }
@@ -110,6 +104,20 @@ struct Packer<'a, W: Write> {
     /// The directory being visited, with a slash at the end; empty for the root.
     path: Vec<u8>,
     buffer: Vec<u8>,
+}
+
+impl<'a, W: Write> Packer<'a, W> {
+    fn new(out: W, options: &'a PackOptions, aliases: Aliases) -> Packer<'a, W> {
+        Packer {
+            out: Digesting::new(out),
+            options,
+            aliases,
+            links: HashMap::new(),
+            entries: 0,
+            path: Vec::new(),
+            buffer: vec![0; BUFFER],
+        }
+    }
 }
 
 impl<W: Write> Packer<'_, W> {
