@@ -368,28 +368,21 @@ impl Overlay {
 
     /// The names from the lowers' common root to a directory, as the lowers alone show it.
     pub(super) fn lower_dir_path(&self, inode: &Inode) -> Result<Vec<OsString>> {
-        if let Some(Redirect::Absolute(path)) = inode.with_dir(|d| d.redirect.clone())? {
-            return Ok(path);
-        }
         let mut names = Vec::new();
-        let mut next = inode.location();
-        if let Some(Redirect::Sibling(name)) = inode.with_dir(|d| d.redirect.clone())? {
-            names.push(name);
-            next = next.and_then(|(parent, _)| parent.location());
-        }
-        while let Some((parent, name)) = next {
-            names.push(name.to_os_string());
-            next = match parent.with_dir(|d| d.redirect.clone())? {
-                None => parent.location(),
-                Some(Redirect::Absolute(path)) => {
-                    names.extend(path.into_iter().rev());
-                    None
-                }
-                Some(Redirect::Sibling(name)) => {
-                    names.push(name);
-                    parent.location().and_then(|(parent, _)| parent.location())
-                }
-            };
+        let mut above = None;
+        loop {
+            let dir = above.as_deref().unwrap_or(inode);
+            let redirect = dir.with_dir(|d| d.redirect.clone())?;
+            if let Some(Redirect::Absolute(path)) = redirect {
+                names.extend(path.into_iter().rev());
+                break;
+            }
+            let Some((parent, name)) = dir.location() else { break };
+            names.push(match redirect {
+                Some(Redirect::Sibling(name)) => name,
+                _ => name.to_os_string(),
+            });
+            above = Some(parent);
         }
         names.reverse();
         Ok(names)

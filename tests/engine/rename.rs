@@ -4,6 +4,7 @@ use plyfs::overlay::{RedirectDir, RenameMode};
 use plyfs::sys::Errno;
 
 use crate::harness::{Union, words};
+use crate::layers;
 
 /// The tree now, which must be the same after a remount.
 fn settled(u: &mut Union) -> Vec<String> {
@@ -90,6 +91,26 @@ fn the_old_name_of_a_moved_directory_can_be_made_again() {
     u.unlink("d/new").expect("removed");
     u.rename("e", "d").expect("over the empty new one");
     assert_eq!(settled(&mut u), words("d/ d/a=1"));
+}
+
+// S18, S20: the kernel marks a directory renamed in its own directory with the bare old name; that counts from
+// where the directory's own redirect leads.
+#[test]
+fn a_siblings_name_counts_from_the_redirect_of_the_directory() {
+    for sub in ["", "/s"] {
+        let lower = format!("l/a{sub}/f=0123456789 l/a{sub}/d/x=1");
+        let upper = "g/ g@redirect=/l l! g/b/ g/b@redirect=a g/a!";
+        let mut u = Union::over(upper, &[&lower]);
+        u.reopen_with(|config| config.metacopy = true);
+        u.chmod(&format!("g/b{sub}/f"), 0o600).expect("changed");
+        u.rename(&format!("g/b{sub}/d"), "d").expect("renamed");
+        let way = layers::attribute(&u.upper(&format!("g/b{sub}/f")), "redirect");
+        assert_eq!(way, Some(format!("/l/a{sub}/f")));
+        assert_eq!(layers::attribute(&u.upper("d"), "redirect"), Some(format!("/l/a{sub}/d")));
+        u.reopen();
+        assert_eq!(u.read(&format!("g/b{sub}/f")), Ok("0123456789".into()));
+        assert_eq!(u.read("d/x"), Ok("1".into()));
+    }
 }
 
 // S18
