@@ -1,17 +1,55 @@
 //! Tests of an image's files and configuration, as container-structure-test describes them (schema 2.0.0).
+//!
+//! Files are seen through [`Files`], so that tests run on an unpacked image, a mount, or a table in memory.
+
+mod file;
+mod metadata;
+mod mode;
+mod pattern;
+pub mod schema;
+
+use schema::{CommandTest, RunOptions, Schema, Variable};
 
 use crate::oci::config::RunConfig;
 
+/// The only version of the schema that is understood.
+const VERSION: &str = "2.0.0";
+
 /// A file of tests.
-#[derive(Debug, Clone)]
-pub struct StructureTest;
+#[derive(Debug, Clone, PartialEq)]
+pub struct StructureTest(Schema);
 
 /// Why a text is no file of tests.
 #[derive(Debug, thiserror::Error)]
-pub enum StructureTestError {}
+pub enum StructureTestError {
+    /// It is no YAML or JSON of the schema's shape.
+    #[error("cannot read the structure tests: {0}")]
+    Shape(String),
+    /// It is of another version.
+    #[error("the structure tests have schemaVersion {0:?}; only {VERSION:?} is supported")]
+    Version(String),
+    /// A test lacks a name, a path, a command or a key.
+    #[error("{test}: {field} must not be empty")]
+    Empty {
+        /// What kind of test, and which.
+        test: String,
+        /// What is empty.
+        field: &'static str,
+    },
+    /// A regular expression cannot be read.
+    #[error("{test}: {pattern:?} is no regular expression")]
+    Pattern {
+        /// The test.
+        test: String,
+        /// The expression.
+        pattern: String,
+        /// What is wrong with it.
+        source: regex::Error,
+    },
+}
 
 /// What a test may ask about a file of the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileFact {
     /// Type and permission bits, as in `st_mode`.
     pub mode: u32,
@@ -37,6 +75,22 @@ pub trait Files {
     /// # Errors
     /// There is no regular file, or it cannot be read.
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, Self::Error>;
+}
+
+/// Runs commands in containers of the image.
+pub trait Runner {
+    /// Runs one test. `variables` are those for all commands; the test has its own, too.
+    fn run(&self, test: &CommandTest, variables: &[Variable], options: Option<&RunOptions>) -> TestResult;
+}
+
+/// A [`Runner`] where nothing can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRunner;
+
+impl Runner for NoRunner {
+    fn run(&self, _: &CommandTest, _: &[Variable], _: Option<&RunOptions>) -> TestResult {
+        TestResult::Skipped("commands are not run here".to_owned())
+    }
 }
 
 /// What came of one test.
@@ -65,6 +119,19 @@ pub enum Kind {
     License,
 }
 
+impl Kind {
+    /// As container-structure-test writes it before a test's name.
+    pub fn title(self) -> &'static str {
+        match self {
+            Kind::Command => "Command Test",
+            Kind::FileExistence => "File Existence Test",
+            Kind::FileContent => "File Content Test",
+            Kind::Metadata => "Metadata Test",
+            Kind::License => "License Test",
+        }
+    }
+}
+
 /// What came of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TestResult {
@@ -76,17 +143,95 @@ pub enum TestResult {
     Skipped(String),
 }
 
+impl TestResult {
+    /// A pass if nothing is wrong.
+    fn of(wrong: Vec<String>) -> TestResult {
+        if wrong.is_empty() { TestResult::Pass } else { TestResult::Fail(wrong) }
+    }
+}
+
+/// What a command left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// The status it exited with.
+    pub exit_code: i32,
+    /// What it wrote to its standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl CommandTest {
+    /// Compares what a command left behind with what the test expects.
+    pub fn judge(&self, output: &CommandOutput) -> TestResult {
+        let mut wrong = Vec::new();
+        for (stream, content, expected, excluded) in [
+            ("standard output", &output.stdout, &self.expected_output, &self.excluded_output),
+            ("standard error", &output.stderr, &self.expected_error, &self.excluded_error),
+        ] {
+            wrong.extend(pattern::unmatched(stream, content, expected, excluded));
+        }
+        if output.exit_code != self.exit_code {
+            wrong.push(format!("exited with {}; {} was expected", output.exit_code, self.exit_code));
+        }
+        TestResult::of(wrong)
+    }
+}
+
 impl StructureTest {
     /// Reads YAML or JSON.
     ///
     /// # Errors
-    /// The text is neither, or not of this schema.
-    pub fn parse(_: &str) -> Result<StructureTest, StructureTestError> {
-        todo!()
+    /// The text is neither, not of this schema (a field that it does not have is an error), or has an empty name or a
+    /// regular expression that cannot be read.
+    pub fn parse(text: &str) -> Result<StructureTest, StructureTestError> {
+        // JSON is nearly, but not wholly, YAML; and its errors are better told by a reader of JSON.
+        let schema: Schema = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(|e| StructureTestError::Shape(e.to_string()))?
+        } else {
+            serde_saphyr::from_str(text).map_err(|e| StructureTestError::Shape(e.to_string()))?
+        };
+        if schema.schema_version != VERSION {
+            return Err(StructureTestError::Version(schema.schema_version));
+        }
+        schema.check()?;
+        Ok(StructureTest(schema))
     }
 
-    /// Runs all tests that need no running container; the others are reported as skipped.
-    pub fn evaluate<F: Files>(&self, _: &F, _: &RunConfig) -> Vec<Outcome> {
-        todo!()
+    /// The tests as they were read.
+    pub fn schema(&self) -> &Schema {
+        &self.0
+    }
+
+    /// Runs all tests in the order of container-structure-test: commands, existence, content, licenses, metadata.
+    /// Licenses are not supported and skipped.
+    pub fn evaluate<F: Files, R: Runner>(&self, files: &F, runner: &R, config: &RunConfig) -> Vec<Outcome> {
+        let schema = &self.0;
+        let mut outcomes = Vec::new();
+        for test in &schema.command_tests {
+            let options = schema.container_run_options.as_ref();
+            let result = runner.run(test, &schema.global_env_vars, options);
+            outcomes.push(Outcome { name: test.name.clone(), kind: Kind::Command, result });
+        }
+        for test in &schema.file_existence_tests {
+            let result = TestResult::of(file::existence(test, files, config));
+            outcomes.push(Outcome { name: test.name.clone(), kind: Kind::FileExistence, result });
+        }
+        for test in &schema.file_content_tests {
+            let result = TestResult::of(file::content(test, files, config));
+            outcomes.push(Outcome { name: test.name.clone(), kind: Kind::FileContent, result });
+        }
+        for _ in &schema.license_tests {
+            let result = TestResult::Skipped("tests of licenses are not supported".to_owned());
+            outcomes.push(Outcome { name: String::new(), kind: Kind::License, result });
+        }
+        if let Some(test) = &schema.metadata_test {
+            let result = TestResult::of(metadata::compare(test, config));
+            outcomes.push(Outcome { name: String::new(), kind: Kind::Metadata, result });
+        }
+        outcomes
     }
 }
+
+#[cfg(test)]
+mod tests;

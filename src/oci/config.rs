@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::digest::DiffId;
+use super::json::{self, null_is_default};
+
+/// The only kind of root file system there is.
+const LAYERS: &str = "layers";
 
 /// A set, as Go's JSON writes one: each member with an empty object.
 pub type Set = BTreeMap<String, Value>;
@@ -42,6 +46,31 @@ pub struct ImageConfig {
     pub extra: Map<String, Value>,
 }
 
+/// Why bytes are no image's configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// They are not JSON of the right shape.
+    #[error("cannot read the image's configuration")]
+    Json(#[source] serde_json::Error),
+    /// The layers are of a kind that is not known.
+    #[error("the image's rootfs is of type {0:?}; only \"layers\" is known")]
+    RootFs(String),
+}
+
+impl ImageConfig {
+    /// Reads a configuration. The history need not agree with the layers: in real images it does not always.
+    ///
+    /// # Errors
+    /// The bytes are not JSON of the right shape, name a field twice, or describe no layers.
+    pub fn parse(bytes: &[u8]) -> Result<ImageConfig, ConfigError> {
+        let config: ImageConfig = json::parse(bytes).map_err(ConfigError::Json)?;
+        if config.rootfs.kind != LAYERS {
+            return Err(ConfigError::RootFs(config.rootfs.kind));
+        }
+        Ok(config)
+    }
+}
+
 /// The layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
@@ -49,13 +78,13 @@ pub struct RootFs {
     #[serde(rename = "type")]
     pub kind: String,
     /// The diff IDs, the bottom one first.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub diff_ids: Vec<DiffId>,
 }
 
 impl Default for RootFs {
     fn default() -> RootFs {
-        RootFs { kind: "layers".to_owned(), diff_ids: Vec::new() }
+        RootFs { kind: LAYERS.to_owned(), diff_ids: Vec::new() }
     }
 }
 
@@ -121,11 +150,5 @@ pub struct History {
     pub empty_layer: bool,
 }
 
-/// Go writes an empty list or map as `null`.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
-}
+#[cfg(test)]
+mod tests;

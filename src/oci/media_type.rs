@@ -39,7 +39,8 @@ impl Compression {
         Some(match media_type {
             "application/vnd.oci.image.layer.v1.tar"
             | "application/vnd.oci.image.layer.nondistributable.v1.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar" => Compression::None,
+            | "application/vnd.docker.image.rootfs.diff.tar"
+            | "application/vnd.docker.image.rootfs.foreign.diff.tar" => Compression::None,
             "application/vnd.oci.image.layer.v1.tar+gzip"
             | "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
             | "application/vnd.docker.image.rootfs.diff.tar.gzip"
@@ -55,6 +56,11 @@ impl Compression {
 /// Whether it is an image's manifest.
 pub fn is_manifest(media_type: &str) -> bool {
     media_type == MANIFEST || media_type == DOCKER_MANIFEST
+}
+
+/// Whether it is an image's configuration. Early docker clients pushed configurations as a stream of bytes.
+pub fn is_config(media_type: &str) -> bool {
+    media_type == CONFIG || media_type == DOCKER_CONFIG || media_type == "application/octet-stream"
 }
 
 /// Whether it is a list of manifests.

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod descriptor;
 pub mod digest;
+mod json;
 pub mod manifest;
 pub mod media_type;
 pub mod reference;
