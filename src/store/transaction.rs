@@ -49,11 +49,11 @@ impl<'w> Transaction<'w> {
             false => Some(journal.write(layout)?),
         };
         let published = self.publish_parts().and_then(|()| self.writer.set_index(index));
-        if published.is_err() {
-            if let Err(e) = collect::remove_suspects(self.writer, journal) {
-                log::warn!("what was published in vain stays for now: {e}");
-                return published;
-            }
+        if published.is_err()
+            && let Err(e) = collect::remove_suspects(self.writer, journal)
+        {
+            log::warn!("what was published in vain stays for now: {e}");
+            return published;
         }
         if let Some(name) = name {
             layout.tmp.unlink(&name)?;
