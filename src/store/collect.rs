@@ -157,10 +157,15 @@ fn remove(writer: &Writer<'_>, plan: &Journal) -> Result<Freed> {
     }
     layout.layers.sync()?;
     for digest in &plan.blobs {
-        if let Some(size) = layout.blobs.unlink(digest.hex())? {
+        let Some(stat) = layout.blobs.stat(digest.hex())? else { continue };
+        if tree::is_dir(&stat) {
+            let scrap = Scrap::new(layout, "blob")?;
+            layout.blobs.rename(digest.hex(), &layout.tmp, scrap.name())?;
+            scraps.push(scrap);
+        } else if let Some(size) = layout.blobs.unlink(digest.hex())? {
             freed.bytes = freed.bytes.saturating_add(size);
-            freed.blobs.push(*digest);
         }
+        freed.blobs.push(*digest);
     }
     layout.blobs.sync()?;
     for scrap in &scraps {

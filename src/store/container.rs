@@ -220,12 +220,20 @@ impl Writer<'_> {
     /// # Errors
     /// [`StoreError::Mounted`], [`StoreError::NoContainer`], what the system says.
     pub fn remove_container(&self, container: &Container) -> Result<()> {
+        self.discard_container(&container.id, &container.name)
+    }
+
+    /// As [`Writer::remove_container`], for one whose `config.json` may be unreadable; messages call it `shown`.
+    ///
+    /// # Errors
+    /// As [`Writer::remove_container`].
+    pub fn discard_container(&self, id: &ContainerId, shown: &str) -> Result<()> {
         let layout = self.layout();
-        let dir = layout.containers.sub_if_there(container.id.as_str())?;
-        let dir = dir.ok_or_else(|| StoreError::NoContainer { name: container.name.clone() })?;
-        refuse_mounted(&dir, container)?;
+        let dir = layout.containers.sub_if_there(id.as_str())?;
+        let dir = dir.ok_or_else(|| StoreError::NoContainer { name: shown.to_owned() })?;
+        refuse_mounted(&dir, shown)?;
         let scrap = Scrap::new(layout, "container")?;
-        layout.containers.rename(container.id.as_str(), &layout.tmp, scrap.name())?;
+        layout.containers.rename(id.as_str(), &layout.tmp, scrap.name())?;
         layout.containers.sync()?;
         // What cannot be removed now is tried again by the next writer; the container is gone in any case.
         drop(scrap);
@@ -276,11 +284,11 @@ impl Writer<'_> {
 }
 
 /// Fails if the container's file system is mounted.
-fn refuse_mounted(dir: &Dir, container: &Container) -> Result<()> {
+fn refuse_mounted(dir: &Dir, shown: &str) -> Result<()> {
     let crosses = |e: &std::io::Error| e.raw_os_error() == Some(crate::sys::Errno::XDEV.raw_os_error());
     match dir.sub_if_there(MERGED) {
         Err(StoreError::System { source, path, .. }) if crosses(&source) => {
-            Err(StoreError::Mounted { name: container.name.clone(), path })
+            Err(StoreError::Mounted { name: shown.to_owned(), path })
         }
         // Anything else that is wrong with the mount point does not keep the container from being removed.
         Err(e) => {

@@ -188,8 +188,14 @@ impl Dir {
     /// Writes `name` anew by way of a file in `tmp`: readers see the old bytes or the new ones.
     pub(super) fn replace(&self, name: &str, bytes: &[u8], tmp: &Dir) -> Result<()> {
         let staged = random_name(name)?;
-        tmp.create_with(&staged, bytes)?;
-        tmp.rename(&staged, self, name)?;
+        let replaced = tmp.create_with(&staged, bytes).and_then(|()| tmp.rename(&staged, self, name));
+        if replaced.is_err() {
+            // On a full disk what is half written must not stay.
+            if let Err(e) = tmp.unlink(&staged) {
+                log::debug!("{e}");
+            }
+            return replaced;
+        }
         self.sync()
     }
 }

@@ -109,7 +109,9 @@ impl Writer<'_> {
                     layout.layers.rename(&name, &layout.tmp, aside.name())?;
                 }
                 let scrap = Scrap::new(layout, "layer")?;
-                layout.tmp.make(scrap.name(), 0o700)?.create_with(LAYER_META, &bytes)?;
+                let dir = layout.tmp.make(scrap.name(), 0o700)?;
+                dir.create_with(LAYER_META, &bytes)?;
+                dir.sync()?;
                 scrap.publish(&layout.layers, &name)?;
                 layout.layers.sync()?;
             }
@@ -136,7 +138,10 @@ impl Writer<'_> {
             container::read(layout, id)
         {
             let upper = container::paths(layout, id).upper;
-            return Ok(Outcome::Left(format!("its files are kept in {}", upper.display())));
+            return Ok(Outcome::Left(format!(
+                "what it changed is in {}; save it, then remove the container by its ID",
+                upper.display()
+            )));
         }
         let Some(dir) = layout.containers.sub_if_there(id.as_str())? else {
             return Ok(Outcome::Mended("it is gone".to_owned()));

@@ -96,6 +96,15 @@ fn nested_indexes_keep_what_they_have_and_may_lack_other_platforms() {
 }
 
 #[test]
+fn a_directory_in_the_place_of_a_blob_is_removed_as_well() {
+    let place = Place::new();
+    let odd = blob_path(&place.root(), image(&["base"]).manifest.digest);
+    std::fs::create_dir_all(odd.join("a/b")).unwrap();
+    assert_eq!(place.store.lock().unwrap().collect().unwrap().blobs.len(), 1);
+    place.assert_clean();
+}
+
+#[test]
 fn a_layer_keeps_the_blob_it_is_unpacked_from() {
     let place = Place::new();
     let writer = place.store.lock().unwrap();

@@ -76,4 +76,8 @@ fn a_container_with_a_damaged_file_is_left_out_and_keeps_its_upper() {
     assert!(matches!(&found[..], [Finding::ContainerDamaged { id, .. }] if *id == web.id), "{found:?}");
     writer.repair(&found);
     assert!(upper.is_dir());
+    writer.discard_container(&web.id, "web").unwrap();
+    writer.collect().unwrap();
+    drop(writer);
+    place.assert_clean();
 }
