@@ -123,6 +123,12 @@ pub enum StoreError {
         /// The chain ID in `layer.json`.
         found: ChainId,
     },
+    /// A container's file is not there or is another container's.
+    #[error("{} is missing or is another container's", path.display())]
+    NoContainerConfig {
+        /// The file.
+        path: PathBuf,
+    },
     /// No container is called so.
     #[error("no container is called {name:?}")]
     NoContainer {

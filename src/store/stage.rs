@@ -1,62 +1,186 @@
-//! What is being prepared in tmp/.
+//! What is being prepared in `tmp/`: blobs as they are written, directories to unpack into.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::Result;
+use super::dir::{Dir, random_name};
+use super::layout::{DIFF, Layout};
+use super::{Result, StoreError, tree};
 use crate::oci::descriptor::Descriptor;
-use crate::oci::digest::Digest;
+use crate::oci::digest::{Digest, Digester};
 
-/// A blob being written.
+/// A name in `tmp/` that is removed, with all below it, unless it is published.
 #[derive(Debug)]
-pub struct BlobWriter {}
+pub(super) struct Scrap {
+    layout: Arc<Layout>,
+    name: String,
+}
 
-impl io::Write for BlobWriter {
-    fn write(&mut self, _buf: &[u8]) -> io::Result<usize> {
-        todo!()
+impl Scrap {
+    /// A name for a thing of this kind, not made yet.
+    pub(super) fn new(layout: &Arc<Layout>, kind: &str) -> Result<Scrap> {
+        Ok(Scrap { layout: Arc::clone(layout), name: random_name(kind)? })
     }
-    fn flush(&mut self) -> io::Result<()> {
-        todo!()
+
+    /// The name in `tmp/`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
+
+    /// Gives it the name `to` in `dir`, replacing a file there.
+    pub(super) fn publish(&self, dir: &Dir, to: &str) -> Result<()> {
+        self.layout.tmp.rename(&self.name, dir, to)
+    }
+}
+
+impl Drop for Scrap {
+    fn drop(&mut self) {
+        if let Err(e) = tree::remove(&self.layout.tmp, self.name.as_ref()) {
+            log::warn!("{}: {e}; the next command that writes tries again", self.layout.tmp.path().display());
+        }
+    }
+}
+
+/// A blob that is being written.
+#[derive(Debug)]
+pub struct BlobWriter {
+    file: File,
+    scrap: Scrap,
+    digester: Digester,
+    size: u64,
 }
 
 impl BlobWriter {
-    /// Writes it out to disk.
-    pub fn finish(self) -> Result<StagedBlob> {
-        todo!()
+    pub(super) fn new(layout: &Arc<Layout>) -> Result<BlobWriter> {
+        let scrap = Scrap::new(layout, "blob")?;
+        let file = layout.tmp.create(scrap.name())?;
+        Ok(BlobWriter { file, scrap, digester: Digester::new(), size: 0 })
     }
-    /// Refuses other bytes than the descriptor's.
-    pub fn finish_expecting(self, _descriptor: &Descriptor) -> Result<StagedBlob> {
-        todo!()
+
+    /// Waits until the bytes are on disk.
+    ///
+    /// # Errors
+    /// What the system says; the bytes are thrown away.
+    pub fn finish(self) -> Result<StagedBlob> {
+        let path = || self.scrap.layout.tmp.path().join(&self.scrap.name);
+        self.file.sync_all().map_err(StoreError::system("write out", path()))?;
+        Ok(StagedBlob { digest: self.digester.finish(), size: self.size, scrap: self.scrap })
+    }
+
+    /// As [`BlobWriter::finish`], and refuses other bytes than the descriptor's.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobSize`], [`StoreError::BlobDigest`], and what the system says; the bytes are thrown away.
+    pub fn finish_expecting(self, descriptor: &Descriptor) -> Result<StagedBlob> {
+        let (digest, expected, found) = (descriptor.digest, descriptor.size, self.size);
+        if found != expected {
+            return Err(StoreError::BlobSize { digest, expected, found });
+        }
+        let found = self.digester.clone().finish();
+        if found != digest {
+            return Err(StoreError::BlobDigest { expected: digest, found });
+        }
+        self.finish()
     }
 }
 
-/// A blob ready to be published; removed on drop.
+impl Write for BlobWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buf)?;
+        self.digester.update(&buf[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A blob that is on disk and can be published. Dropped, it is removed.
 #[derive(Debug)]
-pub struct StagedBlob {}
+pub struct StagedBlob {
+    digest: Digest,
+    size: u64,
+    scrap: Scrap,
+}
 
 impl StagedBlob {
     /// Its digest.
     pub fn digest(&self) -> Digest {
-        todo!()
+        self.digest
     }
+
     /// Its length.
     pub fn size(&self) -> u64 {
-        todo!()
+        self.size
     }
+
     /// A descriptor of it.
-    pub fn descriptor(&self, _media_type: &str) -> Descriptor {
-        todo!()
+    pub fn descriptor(&self, media_type: &str) -> Descriptor {
+        Descriptor::new(media_type, self.digest, self.size)
+    }
+
+    /// Opens it anew for reading.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(&self) -> Result<File> {
+        let tmp = &self.scrap.layout.tmp;
+        let (file, _) =
+            tmp.open_file(&self.scrap.name)?.ok_or(StoreError::BlobMissing { digest: self.digest })?;
+        Ok(file)
+    }
+
+    /// Moves it to where blobs are, over an older file of the same digest, which might be damaged.
+    pub(super) fn publish(&self) -> Result<()> {
+        self.scrap.publish(&self.scrap.layout.blobs, &self.digest.hex())
     }
 }
 
-/// A directory to unpack into; removed on drop.
+/// A directory to unpack a layer into. Dropped, it is removed with all that is in it.
 #[derive(Debug)]
-pub struct StagedDir {}
+pub struct StagedDir {
+    /// What is published as the layer's directory, the layer's files being below [`DIFF`] in it: so what is moved is a
+    /// directory of ours, whatever mode the layer's root has.
+    outer: Dir,
+    diff: Dir,
+    scrap: Scrap,
+}
 
 impl StagedDir {
+    pub(super) fn new(layout: &Arc<Layout>) -> Result<StagedDir> {
+        let scrap = Scrap::new(layout, "layer")?;
+        let outer = layout.tmp.make(scrap.name(), 0o700)?;
+        let diff = outer.make(DIFF, 0o755)?;
+        Ok(StagedDir { outer, diff, scrap })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
-        todo!()
+        self.diff.path()
+    }
+
+    /// The directory, open for reading.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.diff.fd()
+    }
+
+    /// What holds the layer's directory.
+    pub(super) fn outer(&self) -> &Dir {
+        &self.outer
+    }
+
+    /// Publishes it, with the files put beside it, as `name` in `dir`.
+    pub(super) fn publish(&self, dir: &Dir, name: &str) -> Result<()> {
+        self.scrap.publish(dir, name)
+    }
+
+    /// Publishes only the layer's files, as [`DIFF`] in `layer`.
+    pub(super) fn publish_diff(&self, layer: &Dir) -> Result<()> {
+        tree::rename_dir(&self.outer, DIFF, layer, DIFF)
     }
 }

@@ -1,6 +1,7 @@
-//! Sizes.
+//! How much space blobs, unpacked layers and containers take.
 
-use super::ContainerId;
+use super::collect::{digests, present, unpacked_size};
+use super::{ContainerId, Result, Store, container};
 use crate::oci::digest::{ChainId, Digest};
 
 /// A blob's size.
@@ -8,16 +9,16 @@ use crate::oci::digest::{ChainId, Digest};
 pub struct BlobUsage {
     /// The blob.
     pub digest: Digest,
-    /// Its length.
+    /// Its length in bytes.
     pub size: u64,
 }
 
-/// An unpacked layer's size.
+/// A layer's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerUsage {
     /// The layer.
     pub chain_id: ChainId,
-    /// The bytes of its files; `None` where it is not unpacked.
+    /// The bytes that its files take on disk; `None` where it is not unpacked.
     pub unpacked: Option<u64>,
 }
 
@@ -26,17 +27,57 @@ pub struct LayerUsage {
 pub struct ContainerUsage {
     /// The container.
     pub id: ContainerId,
-    /// The bytes of its upper.
+    /// The bytes that the files of its upper take on disk.
     pub upper: u64,
 }
 
-/// All sizes.
+/// All sizes, each list in the order of its digests or IDs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Blobs.
+    /// The blobs.
     pub blobs: Vec<BlobUsage>,
-    /// Layers.
+    /// The layers.
     pub layers: Vec<LayerUsage>,
-    /// Containers.
+    /// The containers.
     pub containers: Vec<ContainerUsage>,
+}
+
+impl Store {
+    /// Measures everything; what is removed meanwhile counts nothing.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn usage(&self) -> Result<Usage> {
+        let layout = self.layout();
+        let mut usage = Usage::default();
+        for digest in digests(layout.blobs.names()?) {
+            if let Some(stat) = layout.blobs.stat(digest.hex())? {
+                usage.blobs.push(BlobUsage { digest, size: u64::try_from(stat.st_size).unwrap_or(0) });
+            }
+        }
+        for chain_id in present(layout)?.layers {
+            usage.layers.push(LayerUsage { chain_id, unpacked: unpacked_size(layout, chain_id)? });
+        }
+        for id in container::ids(layout)? {
+            let upper = container::upper_size(layout, &id)?;
+            usage.containers.push(ContainerUsage { id, upper });
+        }
+        Ok(usage)
+    }
+
+    /// The bytes that the files of an unpacked layer take on disk; `None` where it is not unpacked.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn unpacked_size(&self, chain_id: ChainId) -> Result<Option<u64>> {
+        unpacked_size(self.layout(), chain_id)
+    }
+
+    /// The bytes that the files of a container's upper take on disk.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn upper_size(&self, id: &ContainerId) -> Result<u64> {
+        container::upper_size(self.layout(), id)
+    }
 }

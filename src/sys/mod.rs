@@ -8,6 +8,7 @@ pub mod fs;
 pub mod handle;
 pub mod mount;
 pub mod process;
+pub mod random;
 pub mod xattr;
 
 pub use rustix::io::Errno;
