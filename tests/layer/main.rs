@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod compress;
 mod diff;
 mod kernel;
 mod model;
