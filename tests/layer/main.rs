@@ -4,7 +4,10 @@
 
 mod compress;
 mod diff;
+mod hostile;
 mod kernel;
 mod model;
 mod pack;
+mod rawtar;
 mod tree;
+mod unpack;

@@ -126,6 +126,8 @@ fn apply<R: Read>(tree: &mut Tree<'_>, entry: &Entry, entries: &mut Entries<'_, 
         Meaning::File(dir, name) => {
             tree.check_depth(dir.len() + 1)?;
             let spot = tree.walk(&dir, Missing::Make)?;
+            // Links of lower layers may have led deeper.
+            tree.check_depth(spot.path.split(|byte| *byte == b'/').filter(|c| !c.is_empty()).count() + 1)?;
             match entry.kind {
                 EntryKind::HardLink => tree.hard_link(&spot, name, &entry.link),
                 kind => tree.make(&spot, name, kind, &entry.link, &entry.attributes, entries),
