@@ -2,9 +2,13 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod compress;
 mod diff;
+mod hostile;
 mod kernel;
 mod model;
 mod pack;
+mod rawtar;
 mod squash;
 mod tree;
+mod unpack;

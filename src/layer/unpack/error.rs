@@ -143,7 +143,54 @@ pub enum Refusal {
     /// A type flag without a meaning here.
     #[error("its type {0:?} is unknown")]
     Type(char),
+    /// The stream ends too early.
+    #[error("the tar ends within its content")]
+    Truncated,
     /// A malformed PAX record.
     #[error("its PAX header {0}")]
     Pax(&'static str),
+}
+
+/// A failure before it is known which entry it belongs to.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The entry is refused.
+    Refused(Refusal),
+    /// A system call failed: what was attempted, and why.
+    System(&'static str, Errno),
+    /// A lower layer could not be read.
+    Lower(LayerError),
+    /// It is not about the entry.
+    Whole(UnpackError),
+}
+
+impl Fault {
+    /// The failure with the entry's name.
+    pub(super) fn at(self, entry: &[u8]) -> UnpackError {
+        let entry = EntryName(entry.to_vec());
+        match self {
+            Fault::Refused(why) => UnpackError::Refused { entry, why },
+            Fault::System(action, source) => UnpackError::System { entry, action, source },
+            Fault::Lower(source) => UnpackError::Lower { entry, source },
+            Fault::Whole(error) => error,
+        }
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(why: Refusal) -> Fault {
+        Fault::Refused(why)
+    }
+}
+
+impl From<LayerError> for Fault {
+    fn from(error: LayerError) -> Fault {
+        Fault::Lower(error)
+    }
+}
+
+impl From<UnpackError> for Fault {
+    fn from(error: UnpackError) -> Fault {
+        Fault::Whole(error)
+    }
 }
