@@ -1,0 +1,32 @@
+//! The documents of docker's archive: `manifest.json` and `repositories`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Where docker lists the images of an archive.
+pub const MANIFEST: &str = "manifest.json";
+/// Where docker before version 1.10 did.
+pub const REPOSITORIES: &str = "repositories";
+
+/// One image of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ArchivedImage {
+    /// The path of its configuration.
+    pub config: String,
+    /// Its names.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub repo_tags: Vec<String>,
+    /// The paths of its layers, the bottom one first.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub layers: Vec<String>,
+}
+
+/// Repository, tag and the ID of the image's top layer.
+pub type Repositories = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Go writes an empty list as `null`.
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Option::<Vec<String>>::deserialize(deserializer).map(Option::unwrap_or_default)
+}

@@ -1,0 +1,243 @@
+//! The files of an archive, each staged as a blob: what the documents refer to is found by path or by digest.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path};
+
+use crate::image::error::{ImageError, Result};
+use crate::image::MAX_DOCUMENT;
+use crate::layer::compress::decompress;
+use crate::oci::descriptor::Descriptor;
+use crate::oci::digest::Digest;
+use crate::store::{StagedBlob, Writer};
+
+/// How much an archive may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// The number of its entries.
+    pub entries: u64,
+    /// The bytes of its files together.
+    pub bytes: u64,
+}
+
+impl Default for ArchiveLimits {
+    fn default() -> ArchiveLimits {
+        ArchiveLimits { entries: 100_000, bytes: 256 << 30 }
+    }
+}
+
+/// The files of an archive.
+#[derive(Default)]
+pub struct Parts {
+    blobs: HashMap<Digest, StagedBlob>,
+    paths: HashMap<String, Digest>,
+    links: HashMap<String, String>,
+    /// What is read so far.
+    entries: u64,
+    bytes: u64,
+}
+
+impl Parts {
+    /// Reads a tar, compressed in any known way. Nothing in it is written anywhere but to blobs.
+    ///
+    /// # Errors
+    /// The tar is damaged or goes beyond the limits.
+    pub fn from_tar(writer: &Writer<'_>, input: impl Read, limits: &ArchiveLimits) -> Result<Parts> {
+        let read = || ImageError::io("read the archive");
+        let (_, tar) = decompress(input).map_err(read())?;
+        let mut parts = Parts::default();
+        let mut archive = tar::Archive::new(tar);
+        for entry in archive.entries().map_err(read())? {
+            let mut entry = entry.map_err(read())?;
+            let Some(path) = plain_path(&String::from_utf8_lossy(&entry.path_bytes())) else { continue };
+            match entry.header().entry_type() {
+                tar::EntryType::Regular | tar::EntryType::Continuous => {
+                    parts.stage(writer, path, &mut entry, limits)?;
+                }
+                tar::EntryType::Symlink | tar::EntryType::Link => {
+                    let target = entry.link_name_bytes().unwrap_or_default();
+                    let target = String::from_utf8_lossy(&target).into_owned();
+                    let beside = entry.header().entry_type() == tar::EntryType::Symlink;
+                    let base = if beside { path.rsplit_once('/').map_or("", |(dir, _)| dir) } else { "" };
+                    if let Some(target) = joined_path(base, &target) {
+                        parts.count(0, limits)?;
+                        parts.links.insert(path, target);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Reads an image layout that is a directory. Links in it are not followed.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the limits do not allow so many.
+    pub fn from_directory(writer: &Writer<'_>, root: &Path, limits: &ArchiveLimits) -> Result<Parts> {
+        let mut parts = Parts::default();
+        let mut pending = vec![String::new()];
+        while let Some(dir) = pending.pop() {
+            let listing = fs::read_dir(root.join(&dir)).map_err(ImageError::io("list the image layout"))?;
+            for entry in listing {
+                let entry = entry.map_err(ImageError::io("list the image layout"))?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
+                let kind = entry.file_type().map_err(ImageError::io("list the image layout"))?;
+                if kind.is_dir() && path.split('/').count() < 4 {
+                    pending.push(path);
+                } else if kind.is_file() {
+                    let mut file =
+                        File::open(entry.path()).map_err(ImageError::io("open a file of the image layout"))?;
+                    parts.stage(writer, path, &mut file, limits)?;
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Stages a file's content.
+    fn stage(
+        &mut self,
+        writer: &Writer<'_>,
+        path: String,
+        content: &mut impl Read,
+        limits: &ArchiveLimits,
+    ) -> Result<()> {
+        let mut blob = writer.stage_blob()?;
+        let left = limits.bytes.saturating_sub(self.bytes);
+        let mut bounded = content.take(left.saturating_add(1));
+        let size = io::copy(&mut bounded, &mut blob).map_err(ImageError::io("read the archive"))?;
+        self.count(size, limits)?;
+        let blob = blob.finish()?;
+        self.paths.insert(path, blob.digest());
+        self.blobs.insert(blob.digest(), blob);
+        Ok(())
+    }
+
+    fn count(&mut self, size: u64, limits: &ArchiveLimits) -> Result<()> {
+        self.entries += 1;
+        self.bytes += size;
+        let over = |what: &str, limit: u64| {
+            Err(ImageError::Archive(format!("it has more than {limit} {what}; the limit can be raised")))
+        };
+        if self.entries > limits.entries {
+            return over("entries", limits.entries);
+        }
+        if self.bytes > limits.bytes {
+            return over("bytes", limits.bytes);
+        }
+        Ok(())
+    }
+
+    /// Whether there is a file at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.at(path).is_some()
+    }
+
+    /// The blob at `path`, links within the archive followed.
+    pub fn at(&self, path: &str) -> Option<&StagedBlob> {
+        const MOST_LINKS: usize = 16;
+        let mut path = plain_path(path)?;
+        for _ in 0..MOST_LINKS {
+            match self.links.get(&path) {
+                Some(target) => path.clone_from(target),
+                None => return self.paths.get(&path).and_then(|digest| self.blobs.get(digest)),
+            }
+        }
+        None
+    }
+
+    /// The blob with this digest, wherever it stands.
+    pub fn blob(&self, digest: Digest) -> Option<&StagedBlob> {
+        self.blobs.get(&digest)
+    }
+
+    /// Takes the blob out, for publishing. `None` where it was taken or never there.
+    pub fn take(&mut self, digest: Digest) -> Option<StagedBlob> {
+        self.blobs.remove(&digest)
+    }
+
+    /// The bytes of the document at `path`.
+    ///
+    /// # Errors
+    /// It is missing or too long.
+    pub fn document(&self, path: &str) -> Result<Vec<u8>> {
+        let blob = self.at(path).ok_or_else(|| ImageError::Archive(format!("it has no file {path}")))?;
+        read_document(blob, path)
+    }
+
+    /// The bytes of a document by its descriptor.
+    ///
+    /// # Errors
+    /// It is missing, too long, or of another size.
+    pub fn described(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        read_document(self.expect(descriptor)?, &descriptor.digest.to_string())
+    }
+
+    /// The blob that a descriptor tells of.
+    ///
+    /// # Errors
+    /// It is missing or its size is another. A file that stands where the blob should be and has other bytes is told.
+    pub fn expect(&self, descriptor: &Descriptor) -> Result<&StagedBlob> {
+        let digest = descriptor.digest;
+        let Some(blob) = self.blob(digest) else {
+            let place = format!("blobs/sha256/{}", digest.hex());
+            return Err(ImageError::Archive(match self.at(&place) {
+                Some(other) => format!("blob {digest} is damaged: its digest is {}", other.digest()),
+                None => format!("blob {digest} is missing"),
+            }));
+        };
+        if blob.size() != descriptor.size {
+            return Err(ImageError::Archive(format!(
+                "blob {digest} should have {} bytes and has {}",
+                descriptor.size,
+                blob.size()
+            )));
+        }
+        Ok(blob)
+    }
+}
+
+fn read_document(blob: &StagedBlob, what: &str) -> Result<Vec<u8>> {
+    if blob.size() > MAX_DOCUMENT {
+        return Err(ImageError::Archive(format!("{what} has {} bytes, too many", blob.size())));
+    }
+    let mut bytes = Vec::new();
+    blob.open()?.read_to_end(&mut bytes).map_err(ImageError::io("read a document of the archive"))?;
+    Ok(bytes)
+}
+
+/// A path of an archive without `.` and slashes too many; `None` where it leads out or names nothing.
+fn plain_path(path: &str) -> Option<String> {
+    joined_path("", path)
+}
+
+/// `path` as seen from the directory `base`, `..` resolved; `None` where it leads out or names nothing.
+fn joined_path(base: &str, path: &str) -> Option<String> {
+    let mut names: Vec<&str> = base.split('/').filter(|name| !name.is_empty()).collect();
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => names.push(name.to_str()?),
+            Component::ParentDir => drop(names.pop()?),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    (!names.is_empty()).then(|| names.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_inside() {
+        assert_eq!(plain_path("./blobs//sha256/x").as_deref(), Some("blobs/sha256/x"));
+        assert_eq!(plain_path("/manifest.json").as_deref(), Some("manifest.json"));
+        assert_eq!(plain_path("../x"), None);
+        assert_eq!(plain_path("."), None);
+        assert_eq!(joined_path("a/b", "../c/layer.tar").as_deref(), Some("a/c/layer.tar"));
+        assert_eq!(joined_path("a", "../../c"), None);
+    }
+}
