@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     }
     let cli = cli::Cli::parse_from(arguments);
     plyfs::mount::logging::init(log::LevelFilter::Warn);
-    match commands::run(cli.command) {
+    match commands::run(cli.command, cli.root.as_deref()) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

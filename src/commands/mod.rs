@@ -1,25 +1,69 @@
 //! The verbs: each resolves its arguments, calls the library and prints.
 
+mod commit;
+mod create;
+mod df;
 mod diff;
+mod export;
+mod flatten;
+mod fsck;
 mod generate;
+mod history;
+mod human;
+mod images;
+mod import;
+mod inspect;
 mod layer_pack;
+mod layers;
+mod listing;
+mod load;
 mod mount;
+mod progress;
+mod prune;
+mod ps;
+mod rm;
+mod rmi;
+mod save;
+mod store;
+mod structure_test;
+mod tag;
 mod unmount;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::Command;
 use crate::cli::layer::LayerCommand;
 
-/// Runs a verb to its end.
+/// Runs a verb to its end. `root` is where images are kept, if it was said.
 ///
 /// # Errors
 /// What is to be told to the user.
-pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+pub fn run(command: Command, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Mount(args) => return mount::run(args),
-        Command::Unmount(args) => unmount::run(&args)?,
-        Command::Diff(args) => diff::run(&args)?,
+        Command::Mount(args) => return mount::run(args, root),
+        Command::Test(args) => return structure_test::run(&args, root),
+        Command::Fsck(args) => return fsck::run(&args, root),
+        Command::Unmount(args) => unmount::run(&args, root)?,
+        Command::Diff(args) => diff::run(&args, root)?,
+        Command::Import(args) => import::run(&args, root)?,
+        Command::Load(args) => load::run(&args, root)?,
+        Command::Save(args) => save::run(&args, root)?,
+        Command::Images(args) => images::run(&args, root)?,
+        Command::Inspect(args) => inspect::run(&args, root)?,
+        Command::History(args) => history::run(&args, root)?,
+        Command::Tag(args) => tag::run(&args, root)?,
+        Command::Untag(args) => tag::run_untag(&args, root)?,
+        Command::Rmi(args) => rmi::run(&args, root)?,
+        Command::Flatten(args) => flatten::run(&args, root)?,
+        Command::Layers(args) => layers::run(&args, root)?,
+        Command::Create(args) => create::run(&args, root)?,
+        Command::Ps(args) => ps::run(&args, root)?,
+        Command::Commit(args) => commit::run(&args, root)?,
+        Command::Export(args) => export::run(&args, root)?,
+        Command::Rm(args) => rm::run(&args, root)?,
+        Command::Prune(args) => prune::run(&args, root)?,
+        Command::Df(args) => df::run(&args, root)?,
         Command::Layer(args) => match args.command {
             LayerCommand::Pack(args) => layer_pack::run(&args)?,
         },

@@ -15,6 +15,8 @@ use super::{Result, Store, StoreError, Writer, layer, tree};
 use crate::oci::config::RunConfig;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{ChainId, ImageId};
+use crate::sys::Errno;
+use crate::sys::fs::{FlockOperation, flock};
 
 /// The directories of a container, and the modes they get.
 const DIRECTORIES: [(&str, u32); 3] = [(UPPER, 0o755), (WORK, 0o700), (MERGED, 0o755)];
@@ -285,6 +287,9 @@ impl Writer<'_> {
 
 /// Fails if the container's file system is mounted.
 fn refuse_mounted(dir: &Dir, shown: &str) -> Result<()> {
+    if is_locked(dir)? {
+        return Err(StoreError::Mounted { name: shown.to_owned(), path: dir.path().join(MERGED) });
+    }
     let crosses = |e: &std::io::Error| e.raw_os_error() == Some(crate::sys::Errno::XDEV.raw_os_error());
     match dir.sub_if_there(MERGED) {
         Err(StoreError::System { source, path, .. }) if crosses(&source) => {
@@ -296,6 +301,18 @@ fn refuse_mounted(dir: &Dir, shown: &str) -> Result<()> {
             Ok(())
         }
         Ok(_) => Ok(()),
+    }
+}
+
+/// Whether a mount uses the container's upper, wherever and in whichever mount namespace it is: it holds a lock on it
+/// as long as it lives.
+fn is_locked(dir: &Dir) -> Result<bool> {
+    let Some(upper) = dir.sub_if_there(UPPER)? else { return Ok(false) };
+    match flock(upper.fd(), FlockOperation::NonBlockingLockShared) {
+        Err(Errno::AGAIN) => Ok(true),
+        // Given up again when `upper` is closed.
+        Ok(()) => Ok(false),
+        Err(e) => Err(StoreError::system("lock", upper.path())(e)),
     }
 }
 
@@ -352,6 +369,15 @@ impl Store {
     /// [`StoreError::NoContainer`], [`StoreError::AmbiguousContainer`], what the system says.
     pub fn find_container(&self, name: &str) -> Result<Container> {
         find(self.containers()?, name)
+    }
+
+    /// Whether a live mount uses the container's upper.
+    ///
+    /// # Errors
+    /// [`StoreError::NoContainer`], what the system says.
+    pub fn is_mounted(&self, id: &ContainerId) -> Result<bool> {
+        let dir = self.layout().containers.sub_if_there(id.as_str())?;
+        is_locked(&dir.ok_or_else(|| StoreError::NoContainer { name: id.to_string() })?)
     }
 
     /// Where a container's directories are.
