@@ -21,7 +21,7 @@ impl Default for UnpackOptions {
 /// How much a layer may hold. What goes beyond is an error before any memory or disk is spent on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The number of entries, extension headers not counted.
+    /// The number of entries, extension headers not counted; also that of directories, listed or not.
     pub entries: u64,
     /// The length of the whole tar stream in bytes.
     pub total_bytes: u64,
