@@ -58,8 +58,8 @@ pub enum Ownership {
     /// Into the inode itself. Opaque marks are `trusted.overlay.opaque`.
     Real,
     /// Into the attribute `user.containers.override_stat`; the inode belongs to the user who unpacks, who can
-    /// read and write it. Devices, FIFOs and symbolic links become regular files that stand in for them.
-    /// Opaque marks are `user.overlay.opaque`.
+    /// read and write it. Devices and FIFOs, and symbolic links of other owners, which can bear no attribute,
+    /// become regular files that stand in for them. Opaque marks are `user.overlay.opaque`.
     Recorded,
 }
 
