@@ -229,7 +229,7 @@ mod tests {
         std::fs::write(deep.join("f"), vec![1; 8192]).expect("write");
         symlink(outside.path(), deep.join("link")).expect("symlink");
         for dir in ["t/a/b", "t/a"] {
-            let none = std::fs::Permissions::from_mode(0);
+            let none = std::fs::Permissions::from_mode(0o000);
             std::fs::set_permissions(tmp.path().join(dir), none).expect("chmod");
         }
         assert!(remove(&open(tmp.path()), "t".as_ref()).expect("removed") >= 8192);
