@@ -71,7 +71,7 @@ fn what_is_written_is_read_back() {
         (Compression::Gzip, Format::Gzip),
         (Compression::Zstd, Format::Zstd),
     ] {
-        for length in [0, 1, 1000, MIB - 1, MIB, MIB + 1, 3 * MIB, 5 * MIB + 77] {
+        for length in [0, 1, 1000, MIB - 1, MIB, MIB + 1, 3 * MIB + 77] {
             let input = sample(length);
             let compressed = compress(&input, how, 2, 64 * 1024);
             let (found, output) = read(&compressed).expect("readable");
@@ -87,7 +87,7 @@ fn the_bytes_depend_neither_on_the_cores_nor_on_the_writes() {
     let input = sample(9 * MIB + 4321);
     for how in [Compression::Gzip, Compression::Zstd] {
         let expected = compress(&input, how, 1, input.len());
-        for (workers, piece) in [(1, 777), (2, MIB), (3, 4096), (7, 1_000_003), (2, input.len())] {
+        for (workers, piece) in [(2, 7777), (7, 1_000_003)] {
             let compressed = compress(&input, how, workers, piece);
             assert!(compressed == expected, "{how:?}, {workers} workers, writes of {piece}");
         }
@@ -158,7 +158,7 @@ fn damaged_input_is_an_error_and_never_a_panic() {
         bzip2(&input),
     ] {
         let input = if bytes == XZ_ONE { xz_one() } else { input.clone() };
-        for at in (10..bytes.len()).step_by(bytes.len() / 150 + 1) {
+        for at in (10..bytes.len()).step_by(bytes.len() / 60 + 1) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x55;
             if let Ok((format, output)) = read(&damaged) {

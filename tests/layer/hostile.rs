@@ -406,7 +406,7 @@ fn headers() {
 #[test]
 fn limits() {
     let small = Limits {
-        entries: 3,
+        entries: 4,
         total_bytes: 20_000,
         file_bytes: 1000,
         path_bytes: 50,
@@ -418,7 +418,12 @@ fn limits() {
     let long = "x".repeat(1001);
     let five = (0..5).fold(t(), |tar, i| tar.file(&format!("f{i}"), ""));
     let tars: Vec<(&str, Vec<u8>, Outcome)> = vec![
-        ("entries", five.end(), Refused(&["more than 3 entries"])),
+        ("entries", five.end(), Refused(&["more than 4 entries"])),
+        (
+            "directories that are not listed",
+            t().file("a/b/.wh.x", "").file("c/d/.wh.x", "").file("e/.wh.x", "").end(),
+            Refused(&["more than 4 directories"]),
+        ),
         ("the whole", [t().end(), vec![0; 30_000]].concat(), Refused(&["more than 20000 bytes"])),
         ("a file", t().file("f", &long).end(), Refused(&["\"f\"", "limit of 1000"])),
         (

@@ -92,7 +92,7 @@ impl Tree<'_> {
         };
         let Step::Dir(dir) = self.step(parent, name)? else { return Err(fault(Errno::NOTDIR)) };
         match replaced {
-            Replaced::Nothing => {}
+            Replaced::Nothing => self.count_dir()?,
             Replaced::Dir => dress::undress(dir.as_fd())?,
             Replaced::Other => self.mark_opaque(&dir)?,
         }
@@ -105,8 +105,7 @@ impl Tree<'_> {
     fn dress_dir(&mut self, dir: &OwnedFd, path: Vec<u8>, attributes: &Attributes) -> Result<(), Fault> {
         dress::dress(dir, self.ownership, OverrideType::Dir, attributes)?;
         let default_acl = dress::default_acl(self.ownership, attributes);
-        self.postpone(path, Late { mtime: attributes.mtime, default_acl });
-        Ok(())
+        self.postpone(path, Late { mtime: attributes.mtime, default_acl })
     }
 
     /// Makes a regular file with what `fill` writes.

@@ -21,7 +21,7 @@ impl Default for UnpackOptions {
 /// How much a layer may hold. What goes beyond is an error before any memory or disk is spent on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The number of entries, extension headers not counted.
+    /// The number of entries, extension headers not counted; also that of directories, listed or not.
     pub entries: u64,
     /// The length of the whole tar stream in bytes.
     pub total_bytes: u64,
@@ -58,8 +58,8 @@ pub enum Ownership {
     /// Into the inode itself. Opaque marks are `trusted.overlay.opaque`.
     Real,
     /// Into the attribute `user.containers.override_stat`; the inode belongs to the user who unpacks, who can
-    /// read and write it. Devices, FIFOs and symbolic links become regular files that stand in for them.
-    /// Opaque marks are `user.overlay.opaque`.
+    /// read and write it. Devices and FIFOs, and symbolic links of other owners, which can bear no attribute,
+    /// become regular files that stand in for them. Opaque marks are `user.overlay.opaque`.
     Recorded,
 }
 

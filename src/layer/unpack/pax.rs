@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn records_are_told_by_their_length() {
-        let pax = parse(b"12 path=a/b\n27 SCHILY.xattr.user.c=a\nb\n11 uid=1000\n8 gid=\n").expect("good");
+        let pax = parse(b"12 path=a/b\n27 SCHILY.xattr.user.c=a\nb\n12 uid=1000\n7 gid=\n").expect("good");
         assert_eq!(pax.path.as_deref(), Some(&b"a/b"[..]));
         assert_eq!(pax.xattrs, BTreeMap::from([(OsString::from("user.c"), b"a\nb".to_vec())]));
         assert_eq!((pax.uid, pax.gid), (Some(1000), None));
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn of_two_records_with_one_key_the_later_counts() {
-        let pax = parse(b"10 path=a\n10 path=b\n23 SCHILY.xattr.u.x=1\n23 SCHILY.xattr.u.x=2\n");
+        let pax = parse(b"10 path=a\n10 path=b\n22 SCHILY.xattr.u.x=1\n22 SCHILY.xattr.u.x=2\n");
         let pax = pax.expect("good");
         assert_eq!(pax.path.as_deref(), Some(&b"b"[..]));
         assert_eq!(pax.xattrs, BTreeMap::from([(OsString::from("u.x"), b"2".to_vec())]));
@@ -216,8 +216,8 @@ mod tests {
             b"2 ",
             b"9 uid=-x\n",
             b"11 size=-1\n",
-            b"18 SCHILY.xattr.=v\n",
-            b"21 SCHILY.xattr.a\0b=v\n",
+            b"19 SCHILY.xattr.=v\n",
+            b"22 SCHILY.xattr.a\0b=v\n",
         ] {
             assert!(parse(content).is_err(), "{:?}", content.escape_ascii().to_string());
         }
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn attributes_are_limited() {
-        assert!(Pax::parse(b"23 SCHILY.xattr.u.x=1\n", 4).is_ok());
-        assert!(matches!(Pax::parse(b"23 SCHILY.xattr.u.x=1\n", 3), Err(Refusal::TooLarge { .. })));
+        assert!(Pax::parse(b"22 SCHILY.xattr.u.x=1\n", 4).is_ok());
+        assert!(matches!(Pax::parse(b"22 SCHILY.xattr.u.x=1\n", 3), Err(Refusal::TooLarge { .. })));
     }
 }

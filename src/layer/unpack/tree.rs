@@ -25,6 +25,10 @@ use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 /// So many directories are kept open.
 const OPEN: usize = 128;
 
+/// The paths of directories that wait for their times may take this much memory. Without it, deep paths whose
+/// parents a tar leaves out would fill the memory.
+const PATHS: usize = 512 << 20;
+
 /// How a directory is opened: for names below it, and for its own attributes.
 const DIR_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -71,6 +75,11 @@ pub struct Tree<'a> {
     pub(super) depth: usize,
     /// How many bytes may still be copied out of the lowers.
     pub(super) room: u64,
+    /// How many directories were made, and may be: as many as entries, as one entry can ask for many.
+    dirs: u64,
+    max_dirs: u64,
+    /// How many bytes the paths in `late` may still take.
+    paths: usize,
     /// The roots of target and lowers, for looking up names.
     view: Option<Stack>,
     open: HashMap<Vec<u8>, Rc<OwnedFd>>,
@@ -99,6 +108,9 @@ impl<'a> Tree<'a> {
             ownership: options.ownership,
             depth: options.limits.depth,
             room: options.limits.total_bytes,
+            dirs: 0,
+            max_dirs: options.limits.entries,
+            paths: PATHS,
             view: None,
             open: HashMap::new(),
             late: BTreeMap::new(),
@@ -136,9 +148,29 @@ impl<'a> Tree<'a> {
         self.open.insert(path, dir);
     }
 
+    /// Counts a directory that is made.
+    ///
+    /// # Errors
+    /// [`UnpackError::Limit`].
+    pub(super) fn count_dir(&mut self) -> Result<(), Fault> {
+        if self.dirs >= self.max_dirs {
+            return Err(UnpackError::Limit { what: "directories", limit: self.max_dirs }.into());
+        }
+        self.dirs += 1;
+        Ok(())
+    }
+
     /// Notes what the directory at `path` gets in the end.
-    pub fn postpone(&mut self, path: Vec<u8>, late: Late) {
-        self.late.insert(path, late);
+    ///
+    /// # Errors
+    /// [`UnpackError::Limit`].
+    pub(super) fn postpone(&mut self, path: Vec<u8>, late: Late) -> Result<(), Fault> {
+        let length = path.len();
+        if self.late.insert(path, late).is_none() {
+            let error = UnpackError::Limit { what: "bytes in directories' paths", limit: PATHS as u64 };
+            self.paths = self.paths.checked_sub(length).ok_or(error)?;
+        }
+        Ok(())
     }
 
     /// Gives all directories what was postponed.
@@ -240,7 +272,6 @@ impl<'a> Tree<'a> {
         let below = join(path, b"");
         let is_below = |other: &[u8]| other == path || other.starts_with(&below);
         self.open.retain(|other, _| !is_below(other));
-        self.late.remove(path);
         let gone: Vec<Vec<u8>> = self
             .late
             .range(below.clone()..)
@@ -248,8 +279,10 @@ impl<'a> Tree<'a> {
             .take_while(|other| other.starts_with(&below))
             .cloned()
             .collect();
-        for path in gone {
-            self.late.remove(&path);
+        for path in gone.iter().map(Vec::as_slice).chain([path]) {
+            if self.late.remove(path).is_some() {
+                self.paths += path.len();
+            }
         }
         self.view = None;
     }
