@@ -8,16 +8,21 @@ use clap::Args;
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  Read-write, changes go to /data/upper:
+  A container, at a place of its own or at /mnt; the mount point is printed:
+    plyfs mount web
+    plyfs mount web /mnt
+  An image: a container of it is made:
+    plyfs mount debian:12 /mnt
+  Directories, read-write, changes go to /data/upper:
     plyfs mount --lower /app --lower /base --upper /data/upper --work /data/work /mnt
-  Read-only:
+  Directories, read-only:
     plyfs mount --lower /app --lower /base /mnt
   With options as fuse-overlayfs takes them:
     plyfs mount -o lowerdir=/app:/base,upperdir=/data/upper,workdir=/data/work,volatile /mnt
 
 plyfs-mount(8) explains every option of -o. The mount goes away with `plyfs unmount /mnt` or umount(8).";
 
-/// Mount the union of directories
+/// Mount a container, an image, or the union of directories
 #[derive(Debug, Clone, Args)]
 pub struct MountArgs {
     /// A read-only layer; give it several times, the top layer first
@@ -38,7 +43,10 @@ pub struct MountArgs {
     /// Serve in the foreground until the mount is gone
     #[arg(short, long)]
     pub foreground: bool,
-    /// The directory to mount at
-    #[arg(value_name = "TARGET")]
-    pub target: PathBuf,
+    /// The container or image to mount; with --lower or lowerdir=, the directory to mount at
+    #[arg(value_name = "CONTAINER|IMAGE|TARGET")]
+    pub what: OsString,
+    /// The directory to mount the container or image at
+    #[arg(value_name = "DIR")]
+    pub target: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! `plyfs unmount`: what was typed.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use clap::Args;
 
@@ -8,6 +8,7 @@ use clap::Args;
 pub const EXAMPLES: &str = "\
 Examples:
   plyfs unmount /mnt
+  plyfs unmount web              a container, wherever it is mounted
   plyfs unmount --lazy /mnt      even while programs use it";
 
 /// Take a mount away
@@ -16,7 +17,7 @@ pub struct UnmountArgs {
     /// Detach the mount although it is in use; it ends when its last user lets go
     #[arg(long)]
     pub lazy: bool,
-    /// The mount point
-    #[arg(value_name = "DIR")]
-    pub target: PathBuf,
+    /// The mount point, or the container
+    #[arg(value_name = "DIR|CONTAINER")]
+    pub target: OsString,
 }

@@ -29,7 +29,8 @@ pub fn print(rows: &[Value], columns: &[Column], format: Option<&str>) -> anyhow
         }
         Some(template) => {
             for row in rows {
-                let line = field_path::render(template, row).with_context(|| format!("--format {template:?}"))?;
+                let line =
+                    field_path::render(template, row).with_context(|| format!("--format {template:?}"))?;
                 writeln!(out, "{line}")?;
             }
         }

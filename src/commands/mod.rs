@@ -18,6 +18,8 @@ mod layers;
 mod listing;
 mod load;
 mod mount;
+mod mounted;
+mod output;
 mod progress;
 mod prune;
 mod ps;
@@ -27,6 +29,7 @@ mod save;
 mod store;
 mod structure_test;
 mod tag;
+mod tree;
 mod unmount;
 
 use std::path::Path;

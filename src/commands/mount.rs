@@ -1,35 +1,104 @@
-//! `plyfs mount`: mounts the union of directories.
+//! `plyfs mount`: mounts a container, an image, or the union of directories.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
+use plyfs::image::Catalog;
+use plyfs::image::unpacked::layer_dirs;
+use plyfs::layer::unpack::{Ownership, UnpackOptions};
 use plyfs::mount::options::OptionError;
 use plyfs::mount::remount::remount;
 use plyfs::mount::{Attachment, Options, Outcome, mount};
+use plyfs::overlay::XattrPermissions;
+use plyfs::store::Container;
 
+use super::tree::{self, Named};
+use super::{mounted, store};
 use crate::cli::mount::MountArgs;
 
 /// Mounts; returns when the mount answers, or with `--foreground` when it is gone.
 ///
 /// # Errors
-/// The options make no mount, or it could not be made.
-pub fn run(args: MountArgs) -> anyhow::Result<ExitCode> {
+/// There is no such container or image, the options make no mount, or it could not be made.
+pub fn run(args: MountArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     let mut options = options(&args)?;
     if options.remount {
-        remount(&args.target, options.flags)?;
+        remount(Path::new(&args.what), options.flags)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if !options.overlay.lowers.is_empty() || options.overlay.upper.is_some() {
+        if let Some(unexpected) = &args.target {
+            bail!("unexpected {:?}: the union of directories is mounted at {:?}", unexpected, args.what);
+        }
+        return mount_at(options, Path::new(&args.what), args.foreground);
+    }
+    let name = args.what.to_str().with_context(|| format!("{:?} is no name", args.what))?;
+    let target = prepare(&mut options, name, args.target.as_deref(), root)?;
+    let shown = target.display().to_string();
+    let code = mount_at(options, &target, args.foreground)?;
+    if code == ExitCode::SUCCESS && !args.foreground {
+        println!("{shown}");
+    }
+    Ok(code)
+}
+
+/// Mounts what `options` describe.
+fn mount_at(mut options: Options, target: &Path, foreground: bool) -> anyhow::Result<ExitCode> {
     options.finish()?;
     for warning in &options.warnings {
         eprintln!("plyfs: {warning}");
     }
-    let foreground = args.foreground || options.debug;
+    let foreground = foreground || options.debug;
     let attachment = if foreground { Attachment::Foreground } else { Attachment::Daemon };
-    Ok(match mount(options, &args.target, attachment)? {
+    Ok(match mount(options, target, attachment)? {
         Outcome::Live | Outcome::Served => ExitCode::SUCCESS,
         // The process that waits for this one says why.
         Outcome::Failed => ExitCode::FAILURE,
     })
+}
+
+/// Makes `options` those of a container, which is made if `name` is an image's. Returns where to mount. Nothing of
+/// the store is held open afterwards: the daemon would inherit it, with its lock.
+fn prepare(
+    options: &mut Options,
+    name: &str,
+    target: Option<&Path>,
+    root: Option<&Path>,
+) -> anyhow::Result<PathBuf> {
+    let store = store::open(root)?;
+    let writer = store.lock()?;
+    let (image, mut container): (_, Container) = match tree::find(&store, name)? {
+        Named::Container(container) => (tree::image_of(&store, &container)?, container),
+        Named::Image(_) => {
+            let image = Catalog::read(&store)?.find(name)?.clone();
+            layer_dirs(&writer, &image, &UnpackOptions::default())?;
+            let container = store::new_container(&writer, &image, name, None)?;
+            eprintln!("plyfs: made container {} of {name}", container.name);
+            (image, container)
+        }
+    };
+    if let Some(place) = mounted::mount_point(&store, &container)? {
+        bail!("container {} is mounted already, at {}", container.name, place.display());
+    }
+    let paths = store.container_paths(&container.id);
+    let target = match target {
+        Some(target) => target.canonicalize().with_context(|| {
+            format!("cannot mount at {}; it must be a directory that exists", target.display())
+        })?,
+        None => paths.merged.clone(),
+    };
+    mounted::remember(&writer, &mut container, &target)?;
+    let overlay = &mut options.overlay;
+    overlay.lowers = layer_dirs(&writer, &image, &UnpackOptions::default())?;
+    (overlay.upper, overlay.work) = (Some(paths.upper), Some(paths.work));
+    overlay.metacopy = true;
+    if Ownership::for_this_process() == Ownership::Recorded {
+        overlay.xattr_permissions = XattrPermissions::User;
+    }
+    options.source.get_or_insert_with(|| OsString::from(format!("plyfs:{}", container.name)));
+    Ok(target)
 }
 
 /// What was typed, with `-o` read first so that the flags win.
@@ -55,8 +124,6 @@ fn options(args: &MountArgs) -> Result<Options, OptionError> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use clap::Parser;
 
     use super::*;

@@ -79,11 +79,7 @@ pub fn new_container(
     let config = image.config(writer.store())?;
     let new = NewContainer {
         name,
-        image: ContainerImage {
-            manifest: image.descriptor.clone(),
-            id: image.id(),
-            name: called.to_owned(),
-        },
+        image: ContainerImage { manifest: image.descriptor.clone(), id: image.id(), name: called.to_owned() },
         created: time::format(Timestamp::now()),
         config: config.config,
         extra: serde_json::Map::new(),

@@ -108,7 +108,8 @@ impl Catalog {
             return Err(missing());
         }
         let matches = |digest: Digest| digest.hex().starts_with(&digits.to_ascii_lowercase());
-        let mut found = self.images.iter().filter(|i| matches(i.id().digest()) || matches(i.descriptor.digest));
+        let mut found =
+            self.images.iter().filter(|i| matches(i.id().digest()) || matches(i.descriptor.digest));
         let first = found.next().ok_or_else(missing)?;
         match found.find(|other| other.id() != first.id()) {
             Some(_) => Err(ImageError::Ambiguous { prefix: name.to_owned() }),

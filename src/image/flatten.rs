@@ -102,7 +102,8 @@ mod tests {
             empty_layer,
             ..History::default()
         };
-        let history = vec![step("a", false), step("e", true), step("b", false), step("f", true), step("c", false)];
+        let history =
+            vec![step("a", false), step("e", true), step("b", false), step("f", true), step("c", false)];
         for (layers, left) in [(0, ""), (1, "a"), (2, "aeb"), (3, "aebfc")] {
             let mut config = ImageConfig { history: history.clone(), ..ImageConfig::default() };
             truncate_history(&mut config, layers);

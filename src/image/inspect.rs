@@ -111,7 +111,8 @@ fn parent(
     let others = catalog.images.iter().filter(|other| other.id() != image.id());
     let fits = others.filter_map(|other| {
         let config = other.config(store).ok()?;
-        let begins = own.history.starts_with(&config.history) && diff_ids.starts_with(&config.rootfs.diff_ids);
+        let begins =
+            own.history.starts_with(&config.history) && diff_ids.starts_with(&config.rootfs.diff_ids);
         let shorter = config.history.len() < own.history.len() && !config.history.is_empty();
         (begins && shorter).then_some((config.history.len(), other.id()))
     });

@@ -68,7 +68,10 @@ fn unpack_layer(
     let mut transaction = writer.transaction();
     transaction.add_layer(meta, Some(dir));
     transaction.publish(&writer.store().index()?)?;
-    writer.store().diff_dir(chain_id).ok_or_else(|| crate::store::StoreError::LayerMissing { chain_id }.into())
+    writer
+        .store()
+        .diff_dir(chain_id)
+        .ok_or_else(|| crate::store::StoreError::LayerMissing { chain_id }.into())
 }
 
 /// Unpacks a compressed layer into `target` and holds it against its diff ID.

@@ -71,11 +71,7 @@ pub struct StoreUsage {
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn usage(
-    store: &Store,
-    catalog: &Catalog,
-    mounted: impl Fn(&ContainerId) -> bool,
-) -> Result<StoreUsage> {
+pub fn usage(store: &Store, catalog: &Catalog, mounted: impl Fn(&ContainerId) -> bool) -> Result<StoreUsage> {
     let sizes = store.usage()?;
     let containers = store.containers()?;
     let uses = |image: &Image| {
@@ -123,11 +119,7 @@ fn reclaimable(store: &Store, catalog: &Catalog, uses: impl Fn(&Image) -> usize)
     Ok(store.garbage(&index)?.bytes)
 }
 
-fn image_rows(
-    store: &Store,
-    catalog: &Catalog,
-    uses: impl Fn(&Image) -> usize,
-) -> Result<Vec<ImageUsage>> {
+fn image_rows(store: &Store, catalog: &Catalog, uses: impl Fn(&Image) -> usize) -> Result<Vec<ImageUsage>> {
     let mut layers: Vec<(Vec<ChainId>, Vec<u64>, Option<String>)> = Vec::new();
     let mut owners: BTreeMap<ChainId, usize> = BTreeMap::new();
     for image in &catalog.images {

@@ -12,7 +12,7 @@ use super::LayerError;
 use super::index::Aliases;
 use super::lowers::{Lower, Stack};
 use super::merged::{Child, Merged, Names, Scope};
-use super::node::{Entry, Node};
+use super::node::{Entry, Kind, Node};
 use super::source::Located;
 
 /// What happened to a path.
@@ -33,6 +33,8 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Where: the path's bytes from the root of the union, beginning with `/`.
     pub path: Vec<u8>,
+    /// The bytes of the regular file that shows there now; 0 for anything else.
+    pub size: u64,
 }
 
 impl ChangeKind {
@@ -96,7 +98,7 @@ impl Differ {
             match entry {
                 Entry::Node(node) => drop(names.insert(name, Some(node))),
                 Entry::Whiteout if matches!(below.lookup(&name)?, Lower::Absent) => {}
-                Entry::Whiteout => self.add(ChangeKind::Deleted, &name),
+                Entry::Whiteout => self.add(ChangeKind::Deleted, &name, 0),
             }
         }
         let dir = self.path.strip_prefix(b"/").map_or_else(Vec::new, |path| [path, b"/"].concat());
@@ -121,7 +123,7 @@ impl Differ {
             }
         }
         for name in before {
-            self.add(ChangeKind::Deleted, &name);
+            self.add(ChangeKind::Deleted, &name, 0);
         }
         Ok(())
     }
@@ -140,7 +142,7 @@ impl Differ {
             (Lower::Dir(old, _), Child::Dir(new, ..)) => differs(old, new)?.then_some(ChangeKind::Changed),
             (Lower::Dir(..) | Lower::File(_), _) => Some(ChangeKind::Changed),
         };
-        kind.into_iter().for_each(|kind| self.add(kind, name));
+        kind.into_iter().for_each(|kind| self.add(kind, name, shown_size(&child)));
         let Child::Dir(_, merged, scope) = child else { return Ok(()) };
         let below = match old {
             Lower::Dir(_, stack) => stack,
@@ -153,20 +155,30 @@ impl Differ {
         self.visit(&merged, scope, &below)?;
         self.path.truncate(length);
         if kind.is_none() && self.changes.len() > so_far {
-            self.add(ChangeKind::Changed, name);
+            self.add(ChangeKind::Changed, name, 0);
         }
         Ok(())
     }
 
     /// Records a change in the directory being visited.
-    fn add(&mut self, kind: ChangeKind, name: &OsStr) {
+    fn add(&mut self, kind: ChangeKind, name: &OsStr, size: u64) {
         let path = self.path_of(name);
-        self.changes.push(Change { kind, path });
+        self.changes.push(Change { kind, path, size });
     }
 
     /// The path of `name` in the directory being visited.
     fn path_of(&self, name: &OsStr) -> Vec<u8> {
         [&self.path, &b"/"[..], name.as_bytes()].concat()
+    }
+}
+
+/// The bytes of a regular file.
+fn shown_size(child: &Child) -> u64 {
+    match child {
+        Child::File(lookup) if lookup.file.node.kind == Kind::File => {
+            lookup.data.as_ref().unwrap_or(&lookup.file).node.size
+        }
+        Child::File(_) | Child::Dir(..) => 0,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::layer::compress::{Format, decompress};
 use crate::layer::unpack::UnpackOptions;
 use crate::oci::config::ImageConfig;
 use crate::oci::descriptor::{Descriptor, Platform};
-use crate::oci::digest::{ChainId, DiffId, Digester, Digest, ImageId};
+use crate::oci::digest::{ChainId, DiffId, Digest, Digester, ImageId};
 use crate::oci::manifest::{Index, Manifest};
 use crate::oci::media_type::{self, Compression};
 use crate::oci::reference::Reference;
@@ -137,7 +137,9 @@ impl<'a> Loader<'a> {
             return self.docker_list()?.iter().map(|image| self.find_docker_image(image)).collect();
         }
         Err(ImageError::Archive(match self.parts.has(docker::REPOSITORIES) {
-            true => "it was written by a docker before version 1.10; load and save it with a later one".to_owned(),
+            true => {
+                "it was written by a docker before version 1.10; load and save it with a later one".to_owned()
+            }
             false => "it has neither manifest.json nor index.json, so it is no archive of images; \
                       a root file system is read by `plyfs import`"
                 .to_owned(),
@@ -262,7 +264,9 @@ impl<'a> Loader<'a> {
             self.check_diff_id(&meta)?;
             return Ok(dir);
         }
-        if let (Some(old), Some(dir)) = (self.writer.store().layer(chain_id)?, self.writer.store().diff_dir(chain_id)) {
+        if let (Some(old), Some(dir)) =
+            (self.writer.store().layer(chain_id)?, self.writer.store().diff_dir(chain_id))
+        {
             if old.blob.digest != meta.blob.digest {
                 self.check_diff_id(&meta)?;
             } else if self.parts.blob(meta.blob.digest).is_none() {
@@ -306,7 +310,8 @@ impl<'a> Loader<'a> {
     fn publish(mut self, images: &[Found], index: &Index) -> Result<()> {
         let mut transaction = self.writer.transaction();
         for image in images {
-            let needed = [&image.descriptor, &image.manifest.config].into_iter().chain(&image.manifest.layers);
+            let needed =
+                [&image.descriptor, &image.manifest.config].into_iter().chain(&image.manifest.layers);
             for descriptor in needed {
                 if let Some(blob) = self.parts.take(descriptor.digest) {
                     transaction.add_blob(blob);
@@ -357,7 +362,8 @@ fn familiar(name: &str) -> Result<String> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| ImageError::Archive(format!("{what} cannot be understood: {e}")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| ImageError::Archive(format!("{what} cannot be understood: {e}")))
 }
 
 fn parse_config(bytes: &[u8], what: &str) -> Result<ImageConfig> {

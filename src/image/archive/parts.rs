@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
-use crate::image::error::{ImageError, Result};
 use crate::image::MAX_DOCUMENT;
+use crate::image::error::{ImageError, Result};
 use crate::layer::compress::decompress;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
@@ -88,8 +88,8 @@ impl Parts {
                 if kind.is_dir() && path.split('/').count() < 4 {
                     pending.push(path);
                 } else if kind.is_file() {
-                    let mut file =
-                        File::open(entry.path()).map_err(ImageError::io("open a file of the image layout"))?;
+                    let mut file = File::open(entry.path())
+                        .map_err(ImageError::io("open a file of the image layout"))?;
                     parts.stage(writer, path, &mut file, limits)?;
                 }
             }

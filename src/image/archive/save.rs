@@ -126,13 +126,7 @@ impl<W: Write> Archive<W> {
         self.append(path, tar::EntryType::Regular, size, content)
     }
 
-    fn append(
-        &mut self,
-        path: &str,
-        kind: tar::EntryType,
-        size: u64,
-        content: &mut impl Read,
-    ) -> Result<()> {
+    fn append(&mut self, path: &str, kind: tar::EntryType, size: u64, content: &mut impl Read) -> Result<()> {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(if kind == tar::EntryType::Directory { 0o755 } else { 0o644 });

@@ -15,7 +15,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use self::header::{BLOCK, EntryType, Header};
-use self::output::{Digesting, Pending};
+use self::output::Digesting;
+pub use self::output::Pending;
 pub use self::squash::squash;
 use super::LayerError;
 use super::index::Aliases;

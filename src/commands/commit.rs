@@ -1,0 +1,35 @@
+//! `plyfs commit`: makes an image of what was changed in a container.
+
+use std::path::Path;
+
+use anyhow::Context;
+use plyfs::image::commit::{Clamp, CommitOptions, commit};
+
+use super::{import, progress, store};
+use crate::cli::commit::CommitArgs;
+
+/// Commits, and prints the image's ID.
+///
+/// # Errors
+/// There is no such container, a change makes no sense, or the store cannot be written; it is as before then.
+pub fn run(args: &CommitArgs, root: Option<&Path>) -> anyhow::Result<()> {
+    let created = store::created()?;
+    let options = CommitOptions {
+        name: store::new_name(args.name.as_deref())?,
+        author: args.author.clone(),
+        message: args.message.clone(),
+        changes: store::changes(&args.changes)?,
+        compression: import::compression(args.compression),
+        created: created.time,
+        clamp: if created.set { Clamp::Later } else { Clamp::Nothing },
+    };
+    let store = store::open(root)?;
+    let container = store.find_container(&args.container)?;
+    let writer = store.lock()?;
+    let spinner = progress::spinner("committing");
+    let image = commit(&writer, &container, &options)
+        .with_context(|| format!("cannot commit container {}", container.name))?;
+    spinner.finish_and_clear();
+    println!("{}", image.id());
+    Ok(())
+}
