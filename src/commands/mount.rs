@@ -73,7 +73,6 @@ fn prepare(
         Named::Container(container) => (tree::image_of(&store, &container)?, container),
         Named::Image(_) => {
             let image = Catalog::read(&store)?.find(name)?.clone();
-            layer_dirs(&writer, &image, &UnpackOptions::default())?;
             let container = store::new_container(&writer, &image, name, None)?;
             eprintln!("plyfs: made container {} of {name}", container.name);
             (image, container)
