@@ -95,6 +95,7 @@ fn prepare(
     overlay.metacopy = true;
     if Ownership::for_this_process() == Ownership::Recorded {
         overlay.xattr_permissions = XattrPermissions::User;
+        options.be_root_of_the_mount()?;
     }
     options.source.get_or_insert_with(|| OsString::from(format!("plyfs:{}", container.name)));
     Ok(target)

@@ -38,7 +38,7 @@ impl Overlay {
         }
         match copy.chown(uid, gid) {
             Ok(()) => {}
-            Err(Errno::PERM) if self.ids.squashes() => {}
+            Err(Errno::PERM) if self.ids.squashes() || self.config.record_owner => {}
             Err(e) => return Err(e.into()),
         }
         if kind != Kind::Symlink {
