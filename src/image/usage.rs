@@ -128,7 +128,8 @@ fn image_rows(store: &Store, catalog: &Catalog, uses: impl Fn(&Image) -> usize) 
         for chain in &chains {
             *owners.entry(*chain).or_default() += 1;
         }
-        layers.push((chains, layer_sizes(store, image)?, config.created));
+        let sizes = layer_sizes(store, image, &config)?;
+        layers.push((chains, sizes, config.created));
     }
     let shared = |chain: &ChainId| owners.get(chain).is_some_and(|count| *count > 1);
     let rows = catalog.images.iter().zip(layers).map(|(image, (chains, sizes, created))| ImageUsage {
