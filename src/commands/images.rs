@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
 use std::path::Path;
 
 use plyfs::image::filter::ImageFilter;
@@ -60,8 +61,7 @@ pub fn run(args: &ImagesArgs, root: Option<&Path>) -> anyhow::Result<()> {
     });
     let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
     if args.quiet && args.format.is_none() {
-        print_ids(&rows);
-        return Ok(());
+        return Ok(print_ids(&rows)?);
     }
     let digests = |column: &&Column| args.digests || column.field != "Digest";
     let columns: Vec<Column> = COLUMNS.iter().filter(digests).copied().collect();
@@ -69,13 +69,15 @@ pub fn run(args: &ImagesArgs, root: Option<&Path>) -> anyhow::Result<()> {
 }
 
 /// Each ID once.
-fn print_ids(rows: &[Value]) {
+fn print_ids(rows: &[Value]) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
     let mut seen = BTreeSet::new();
     for id in rows.iter().filter_map(|row| row["ID"].as_str()) {
         if seen.insert(id) {
-            println!("{id}");
+            writeln!(out, "{id}")?;
         }
     }
+    out.flush()
 }
 
 /// The names that an image is listed under.

@@ -200,3 +200,17 @@ fn a_new_store_has_nothing_to_list() {
     let rows: Value = serde_json::from_str(&scratch.run("--root new df --format json").good()).unwrap();
     assert_eq!((&rows[0]["Size"], &rows[0]["Reclaimable"]), (&json!("0B"), &json!("0B")));
 }
+
+#[test]
+fn a_damaged_image_does_not_hide_the_others() {
+    let images = Images::new();
+    let id = images.json("inspect base:1")[0]["Id"].as_str().unwrap().replace("sha256:", "");
+    std::fs::remove_file(images.0.path(format!("store/blobs/sha256/{id}"))).unwrap();
+    for (line, lines) in [("images", 4), ("df", 3), ("df -v", 9), ("history app:1", 5)] {
+        let said = images.run(line);
+        assert_eq!((said.code, said.out.lines().count()), (Some(0), lines), "{line}: {said:?}");
+    }
+    let said = images.run("images");
+    assert!(said.err.contains("image base:1: ") && said.out.contains("\nbase         1        "), "{said:?}");
+    assert_eq!(images.run("inspect base:1").code, Some(1));
+}

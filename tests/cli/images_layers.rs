@@ -70,6 +70,7 @@ fileExistenceTests:
 - { name: link, path: /link, permissions: "-rw-r--r--", uid: 0 }
 - { name: gone, path: /usr/old/a, shouldExist: false }
 - { name: variable, path: $PATH/tool }
+- { name: root, path: /, permissions: drwxr-xr-x, uid: 0 }
 fileContentTests:
 - { name: users, path: /link, expectedContents: ["^root:"], excludedContents: ["bob"] }
 metadataTest:
@@ -92,13 +93,13 @@ fn images_are_tested_without_a_mount() {
         )
     );
     assert!(report.contains("\nCommand Test run skipped:\n  commands are not run here\n"), "{report}");
-    assert!(report.ends_with("\n6 passed, 0 failed, 1 skipped\n"), "{report}");
+    assert!(report.ends_with("\n7 passed, 0 failed, 1 skipped\n"), "{report}");
 
     let said = images.run("test app:1 pass.yaml fail.json");
     assert_eq!((said.code, said.err.as_str()), (Some(1), ""));
     assert!(said.out.contains("\nFile Existence Test big failed:\n  /usr/big should exist and does not\n"));
     assert!(said.out.contains("permissions -rw-------; -rw-r--r-- was expected"), "{}", said.out);
-    assert!(said.out.ends_with("\n6 passed, 2 failed, 1 skipped\n"), "{}", said.out);
+    assert!(said.out.ends_with("\n7 passed, 2 failed, 1 skipped\n"), "{}", said.out);
     assert_eq!(images.run("test base:1 fail.json").code, Some(1));
 
     let said = images.run("test --format json app:1 fail.json");
