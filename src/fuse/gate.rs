@@ -22,7 +22,8 @@ struct Shared {
     state: Mutex<State>,
     /// Told when the last pass is returned.
     idle: Condvar,
-    workers: Arc<Workers>,
+    /// What was held back runs here.
+    workers: Workers,
 }
 
 #[derive(Default)]
@@ -49,12 +50,14 @@ pub(super) struct Pass(Arc<Shared>);
 #[derive(Debug)]
 pub struct Shut(Gate);
 
-impl Gate {
-    /// An open gate; requests that had to wait run on `workers`.
-    pub(super) fn new(workers: Arc<Workers>) -> Gate {
-        Gate(Arc::new(Shared { state: Mutex::default(), idle: Condvar::new(), workers }))
+impl Default for Gate {
+    /// An open gate.
+    fn default() -> Gate {
+        Gate(Arc::new(Shared { state: Mutex::default(), idle: Condvar::new(), workers: Workers::new() }))
     }
+}
 
+impl Gate {
     /// A pass, if the gate is open.
     pub(super) fn pass(&self) -> Option<Pass> {
         let mut state = self.0.state.lock();
@@ -169,10 +172,6 @@ mod tests {
     const SOON: Duration = Duration::from_millis(20);
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn gate() -> Gate {
-        Gate::new(Arc::new(Workers::new()))
-    }
-
     /// Asks for a pass to send a word; the word comes when it was given.
     fn ask(gate: &Gate) -> Receiver<()> {
         let (sender, receiver) = channel();
@@ -185,12 +184,12 @@ mod tests {
 
     #[test]
     fn an_open_gate_lets_pass_at_once() {
-        assert!(ask(&gate()).try_recv().is_ok());
+        assert!(ask(&Gate::default()).try_recv().is_ok());
     }
 
     #[test]
     fn a_shut_gate_holds_back_until_all_let_go() {
-        let gate = gate();
+        let gate = Gate::default();
         let first = gate.shut().expect("open");
         let second = gate.shut().expect("open");
         assert!(first.is_drained(SOON) && second.is_drained(SOON));
@@ -205,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_waited_for() {
-        let gate = gate();
+        let gate = Gate::default();
         let pass = gate.pass().expect("open");
         let shut = gate.shut().expect("open");
         assert!(!shut.is_drained(SOON));
@@ -215,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_was_held_back_is_waited_for_by_the_next() {
-        let gate = gate();
+        let gate = Gate::default();
         let shut = gate.shut().expect("open");
         let (go, wait) = channel::<()>();
         assert!(gate.admit(move |_pass: Pass| wait.recv().unwrap_or_default()).is_none());
@@ -228,7 +227,7 @@ mod tests {
 
     #[test]
     fn at_the_end_nothing_is_held_back() {
-        let gate = gate();
+        let gate = Gate::default();
         let shut = gate.shut().expect("open");
         let word = ask(&gate);
         gate.open_for_good();

@@ -32,7 +32,7 @@ const LARGE_READ: u32 = 256 << 10;
 #[derive(Debug)]
 pub struct Service {
     core: Arc<Core>,
-    workers: Arc<Workers>,
+    workers: Workers,
     gate: Gate,
 }
 
@@ -40,8 +40,7 @@ impl Service {
     /// A service for `overlay`. Threads start when the first request needs one.
     pub fn new(overlay: Overlay, options: ServiceOptions) -> Service {
         let core = Core::new(overlay, options);
-        let workers = Arc::new(Workers::new());
-        Service { core: Arc::new(core), gate: Gate::new(workers.clone()), workers }
+        Service { core: Arc::new(core), workers: Workers::new(), gate: Gate::default() }
     }
 
     /// What holds back changes while the union is to stay as it is.
