@@ -6,4 +6,5 @@ mod bad_input;
 mod diff_and_pack;
 mod help;
 mod mount;
+mod pause;
 mod scratch;
