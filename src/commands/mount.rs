@@ -89,6 +89,7 @@ fn prepare(
         None => paths.merged.clone(),
     };
     mounted::remember(&writer, &mut container, &target)?;
+    options.control = Some(mounted::control(&store, &container));
     let overlay = &mut options.overlay;
     overlay.lowers = layer_dirs(&writer, &image, &UnpackOptions::default())?;
     (overlay.upper, overlay.work) = (Some(paths.upper), Some(paths.work));

@@ -85,7 +85,7 @@ fn source_date_epoch_clamps_newer_times_only() {
     set_mtime(&t.upper.root.join("new"), 200, 0);
     set_mtime(&t.upper.root.join("old"), 50, 0);
     set_mtime(&t.upper.root.join("just"), 100, 1);
-    let all = entries(&t.pack_with(&PackOptions { latest_mtime: Some(100), work: None }).1);
+    let all = entries(&t.pack_with(&PackOptions { latest_mtime: Some(100), ..PackOptions::default() }).1);
     assert_eq!(["new", "old", "just"].map(|path| find(&all, path).mtime), [100, 50, 100]);
     assert!(find(&all, "just").pax.is_empty());
 }
@@ -307,7 +307,7 @@ fn indexed(t: &Layers) -> PackOptions {
     let work = t.beside("work");
     fs::create_dir_all(work.join("index")).expect("an index");
     fs::hard_link(t.upper.root.join("a"), work.join("index").join(origin.index_name())).expect("an entry");
-    PackOptions { work: Some(work), latest_mtime: None }
+    PackOptions { work: Some(work), ..PackOptions::default() }
 }
 
 #[test]
