@@ -34,6 +34,7 @@ impl Scratch {
         let mut command = Command::new("timeout");
         command.arg("20").arg(env!("CARGO_BIN_EXE_plyfs")).args(arguments);
         command.current_dir(self.dir.path()).stdin(Stdio::null()).env_remove("PLYFS_LOG");
+        command.env("PLYFS_ROOT", self.dir.path().join("images"));
         command
     }
 
