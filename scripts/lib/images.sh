@@ -3,12 +3,13 @@
 # Sourced after scripts/lib/setup.sh.
 
 # A Python without a user's own settings: root's may lie where an ordinary user cannot read.
+# shellcheck disable=SC2034 # used where this is sourced
 PYTHON=/usr/bin/python3
 LIB=$REPO/scripts/lib
 
-# prepare_images PACKAGE...: installs, builds, makes $TMP and copies the program and the helpers there.
+# prepare_images: builds, makes $TMP and copies the program and the helpers there.
 prepare_images() {
-    need_apt python3 util-linux "$@"
+    need_apt python3 util-linux
     build_release
     make_temp
     mkdir "$TMP/bin" "$TMP/lib"
