@@ -3,8 +3,6 @@
 use std::path::Path;
 
 use plyfs::image::Catalog;
-use plyfs::image::unpacked::layer_dirs;
-use plyfs::layer::unpack::UnpackOptions;
 
 use super::store;
 use crate::cli::create::CreateArgs;
@@ -18,7 +16,6 @@ pub fn run(args: &CreateArgs, root: Option<&Path>) -> anyhow::Result<()> {
     let writer = store.lock()?;
     let catalog = Catalog::read(&store)?;
     let image = catalog.find(&args.image)?;
-    layer_dirs(&writer, image, &UnpackOptions::default())?;
     let container = store::new_container(&writer, image, &args.image, args.name.clone())?;
     println!("{}", container.id);
     Ok(())

@@ -46,6 +46,7 @@ pub fn run(command: Command, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     match command {
         Command::Mount(args) => return mount::run(args, root),
         Command::Test(args) => return structure_test::run(&args, root),
+        Command::Inspect(args) => return inspect::run(&args, root),
         Command::Fsck(args) => return fsck::run(&args, root),
         Command::Unmount(args) => unmount::run(&args, root)?,
         Command::Diff(args) => diff::run(&args, root)?,
@@ -53,7 +54,6 @@ pub fn run(command: Command, root: Option<&Path>) -> anyhow::Result<ExitCode> {
         Command::Load(args) => load::run(&args, root)?,
         Command::Save(args) => save::run(&args, root)?,
         Command::Images(args) => images::run(&args, root)?,
-        Command::Inspect(args) => inspect::run(&args, root)?,
         Command::History(args) => history::run(&args, root)?,
         Command::Tag(args) => tag::run(&args, root)?,
         Command::Untag(args) => tag::run_untag(&args, root)?,

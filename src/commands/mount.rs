@@ -73,7 +73,6 @@ fn prepare(
         Named::Container(container) => (tree::image_of(&store, &container)?, container),
         Named::Image(_) => {
             let image = Catalog::read(&store)?.find(name)?.clone();
-            layer_dirs(&writer, &image, &UnpackOptions::default())?;
             let container = store::new_container(&writer, &image, name, None)?;
             eprintln!("plyfs: made container {} of {name}", container.name);
             (image, container)
@@ -97,6 +96,7 @@ fn prepare(
     overlay.metacopy = true;
     if Ownership::for_this_process() == Ownership::Recorded {
         overlay.xattr_permissions = XattrPermissions::User;
+        options.be_root_of_the_mount()?;
     }
     options.source.get_or_insert_with(|| OsString::from(format!("plyfs:{}", container.name)));
     Ok(target)

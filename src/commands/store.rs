@@ -7,6 +7,8 @@ use anyhow::Context;
 use plyfs::image::catalog::Image;
 use plyfs::image::change::{self, Change};
 use plyfs::image::time::{self, Timestamp};
+use plyfs::image::unpacked::{dress_upper, layer_dirs};
+use plyfs::layer::unpack::UnpackOptions;
 use plyfs::oci::reference::Reference;
 use plyfs::store::{Container, ContainerImage, NewContainer, Store, Writer};
 
@@ -66,7 +68,7 @@ pub fn changes(texts: &[String]) -> anyhow::Result<Vec<Change>> {
     Ok(change::parse_all(texts)?)
 }
 
-/// Makes a container of `image`, which the person called `called`.
+/// Makes a container of `image`, which the person called `called`; the image's layers are unpacked where they were not.
 ///
 /// # Errors
 /// The name is taken or bad, or the store cannot be written.
@@ -84,5 +86,9 @@ pub fn new_container(
         config: config.config,
         extra: serde_json::Map::new(),
     };
-    Ok(writer.create_container(new)?)
+    let options = UnpackOptions::default();
+    let layers = layer_dirs(writer, image, &options)?;
+    let container = writer.create_container(new)?;
+    dress_upper(&writer.store().container_paths(&container.id).upper, &layers, &options)?;
+    Ok(container)
 }

@@ -26,6 +26,17 @@ pub enum Access {
     RootAndOwner,
 }
 
+/// Who checks whether a caller may do what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Permissions {
+    /// The kernel, by the owners and modes that files show (`default_permissions`).
+    #[default]
+    Checked,
+    /// Nobody, where the mounting user alone gets in: to them the mount is what its container is to root. Where
+    /// others may get in, the kernel checks.
+    OwnerIsRoot,
+}
+
 /// What the mount is to look like: plain data.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
@@ -35,6 +46,8 @@ pub struct SessionOptions {
     pub subtype: OsString,
     /// Who may use the mount.
     pub access: Access,
+    /// Who checks permissions.
+    pub permissions: Permissions,
     /// Flags of mount(2).
     pub flags: MountFlags,
     /// SELinux labels, as `context="LABEL"`.
@@ -49,6 +62,7 @@ impl Default for SessionOptions {
             source: OsString::from("plyfs"),
             subtype: OsString::from("plyfs"),
             access: Access::Default,
+            permissions: Permissions::Checked,
             flags: MountFlags::empty(),
             labels: Vec::new(),
             threads: None,

@@ -77,7 +77,7 @@ pub enum ImageError {
         found: DiffId,
     },
     /// The archive is not one.
-    #[error("the archive cannot be loaded: {0}")]
+    #[error("the archive cannot be read: {0}")]
     Archive(String),
     /// The base is none.
     #[error("the image is not built on {0}: its lowest layers are others")]

@@ -91,6 +91,9 @@ fn import_layer(writer: &Writer<'_>, mut input: impl Read, options: &ImportOptio
     };
     let mut start = Vec::new();
     input.by_ref().take(16).read_to_end(&mut start).map_err(read)?;
+    if start.is_empty() {
+        return Err(ImageError::Archive(format!("{} is empty", options.source)));
+    }
     let came = form(&start)?;
     let kept = options.compression.or(came).unwrap_or(Compression::Gzip);
     let whole = start.chain(input);

@@ -1,7 +1,7 @@
 //! The unpacked layers of an image: made where they are missing, from the blobs.
 
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use crate::layer::compress::decompress;
 use crate::layer::unpack::{UnpackOptions, Unpacked, unpack};
@@ -74,6 +74,19 @@ fn unpack_layer(
         .ok_or_else(|| crate::store::StoreError::LayerMissing { chain_id }.into())
 }
 
+/// Gives a container's empty upper the root directory's owner, mode and attributes, as its layers (top first) show
+/// them: in the union the upper's count.
+///
+/// # Errors
+/// The upper is not empty, or cannot be changed.
+pub fn dress_upper(upper: &Path, layers: &[PathBuf], options: &UnpackOptions) -> Result<()> {
+    // A layer without entries has the root of those below.
+    match unpack(io::empty(), upper, layers, options) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ImageError::Unpack { layer: upper.display().to_string(), source }),
+    }
+}
+
 /// Unpacks a compressed layer into `target` and holds it against its diff ID.
 ///
 /// # Errors
@@ -81,7 +94,7 @@ fn unpack_layer(
 pub(super) fn unpack_verified(
     blob: &mut impl Read,
     meta: &LayerMeta,
-    target: &std::path::Path,
+    target: &Path,
     lowers: &[PathBuf],
     options: &UnpackOptions,
 ) -> Result<Unpacked> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oci::digest::ChainId;
 use crate::oci::manifest::Index;
-use crate::store::{ContainerId, Store};
+use crate::store::{ContainerId, Store, StoreError};
 
 use super::catalog::{Catalog, Image};
 use super::error::Result;
@@ -89,54 +89,90 @@ pub fn usage(store: &Store, catalog: &Catalog, mounted: impl Fn(&ContainerId) ->
         })
         .collect();
     let each_image = image_rows(store, catalog, uses)?;
-    let blobs: u64 = sizes.blobs.iter().map(|blob| blob.size).sum();
-    let unpacked: u64 = sizes.layers.iter().filter_map(|layer| layer.unpacked).sum();
+    let blobs = sum(sizes.blobs.iter().map(|blob| blob.size));
+    let unpacked = sum(sizes.layers.iter().filter_map(|layer| layer.unpacked));
     let idle = |row: &&ContainerRow| !mounted(&row.id);
     Ok(StoreUsage {
         images: Row {
             total: each_image.len(),
             active: each_image.iter().filter(|row| row.containers > 0).count(),
-            size: blobs + unpacked,
+            size: blobs.saturating_add(unpacked),
             reclaimable: reclaimable(store, catalog, uses)?,
         },
         containers: Row {
             total: each_container.len(),
             active: each_container.iter().filter(|row| mounted(&row.id)).count(),
-            size: each_container.iter().map(|row| row.size).sum(),
-            reclaimable: each_container.iter().filter(idle).map(|row| row.size).sum(),
+            size: sum(each_container.iter().map(|row| row.size)),
+            reclaimable: sum(each_container.iter().filter(idle).map(|row| row.size)),
         },
         each_image,
         each_container,
     })
 }
 
-/// What would be freed if all images went that no container uses.
+/// The sum; a damaged store may tell of more bytes than there are numbers.
+fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// What would be freed if all images went that no container uses. Nothing can, while it is not certain what is in use.
 fn reclaimable(store: &Store, catalog: &Catalog, uses: impl Fn(&Image) -> usize) -> Result<u64> {
     let kept: BTreeSet<_> =
         catalog.images.iter().filter(|image| uses(image) > 0).map(|image| image.descriptor.digest).collect();
     let manifests = &catalog.index.manifests;
     let index = Index::new(manifests.iter().filter(|entry| kept.contains(&entry.digest)).cloned().collect());
-    Ok(store.garbage(&index)?.bytes)
+    match store.garbage(&index) {
+        Err(e @ StoreError::Uncertain(_)) => {
+            log::warn!("nothing counts as reclaimable: {e}");
+            Ok(0)
+        }
+        garbage => Ok(garbage?.bytes),
+    }
 }
 
 fn image_rows(store: &Store, catalog: &Catalog, uses: impl Fn(&Image) -> usize) -> Result<Vec<ImageUsage>> {
-    let mut layers: Vec<(Vec<ChainId>, Vec<u64>, Option<String>)> = Vec::new();
+    let mut all: Vec<ImageLayers> = Vec::new();
     let mut owners: BTreeMap<ChainId, usize> = BTreeMap::new();
     for image in &catalog.images {
-        let config = image.config(store)?;
-        let chains = chain_ids(&config.rootfs.diff_ids);
-        for chain in &chains {
+        let layers = ImageLayers::read(store, image)?;
+        for chain in &layers.chains {
             *owners.entry(*chain).or_default() += 1;
         }
-        layers.push((chains, layer_sizes(store, image)?, config.created));
+        all.push(layers);
     }
     let shared = |chain: &ChainId| owners.get(chain).is_some_and(|count| *count > 1);
-    let rows = catalog.images.iter().zip(layers).map(|(image, (chains, sizes, created))| ImageUsage {
-        image: image.clone(),
-        created,
-        size: sizes.iter().sum(),
-        shared: chains.iter().zip(&sizes).filter(|(chain, _)| shared(chain)).map(|(_, size)| size).sum(),
-        containers: uses(image),
+    let rows = catalog.images.iter().zip(all).map(|(image, layers)| {
+        let with_chain = layers.chains.iter().zip(&layers.sizes);
+        ImageUsage {
+            image: image.clone(),
+            size: sum(layers.sizes.iter().copied()),
+            shared: sum(with_chain.filter(|(chain, _)| shared(chain)).map(|(_, size)| *size)),
+            created: layers.created,
+            containers: uses(image),
+        }
     });
     Ok(rows.collect())
+}
+
+/// An image's layers, the bottom one first.
+struct ImageLayers {
+    chains: Vec<ChainId>,
+    sizes: Vec<u64>,
+    created: Option<String>,
+}
+
+impl ImageLayers {
+    /// Of an image whose configuration cannot be read, only what is stored is known.
+    fn read(store: &Store, image: &Image) -> Result<ImageLayers> {
+        let config = match image.config(store) {
+            Ok(config) => config,
+            Err(e) => {
+                log::warn!("image {}: {e}", image.label());
+                let sizes = image.manifest.layers.iter().map(|layer| layer.size).collect();
+                return Ok(ImageLayers { chains: Vec::new(), sizes, created: None });
+            }
+        };
+        let sizes = layer_sizes(store, image, &config)?;
+        Ok(ImageLayers { chains: chain_ids(&config.rootfs.diff_ids), sizes, created: config.created })
+    }
 }

@@ -6,13 +6,13 @@
 pub mod compress;
 pub mod diff;
 pub mod error;
+pub mod lowers;
 pub mod node;
 pub mod pack;
 pub mod source;
 pub mod unpack;
 
 mod index;
-mod lowers;
 mod merged;
 
 pub use error::LayerError;

@@ -91,6 +91,8 @@ pub struct Node {
     pub nlink: u64,
     /// Whether another file stands in for this one.
     pub body: Body,
+    /// Whether owner and mode are recorded ones.
+    pub recorded: bool,
     /// For a directory: whether lower ones merge in.
     pub opacity: Opacity,
     /// Whether the file's data lies in a lower layer.
@@ -197,6 +199,7 @@ fn plain(stat: &Stat, file_type: FileType) -> Node {
         inode: (stat.st_dev, stat.st_ino),
         nlink: stat.st_nlink as u64,
         body: Body::Own,
+        recorded: false,
         opacity: Opacity::Clear,
         metacopy: false,
         redirect: None,
@@ -208,6 +211,7 @@ fn plain(stat: &Stat, file_type: FileType) -> Node {
 /// is passed over.
 fn apply(node: &mut Node, recorded: OverrideStat) {
     (node.uid, node.gid, node.mode) = (recorded.uid, recorded.gid, recorded.mode);
+    node.recorded = true;
     let kind = match recorded.file_type {
         Some(OverrideType::Symlink) => Kind::Symlink,
         Some(OverrideType::Pipe) => Kind::Pipe,

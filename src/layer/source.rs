@@ -30,6 +30,9 @@ pub struct Dir {
     /// For messages only.
     path: PathBuf,
     opacity: Opacity,
+    /// In a layer that records all owners, which its root's record tells: the ordinary user who keeps it. What bears
+    /// no record (symbolic links cannot) and belongs to them is root's.
+    keeper: Option<(u32, u32)>,
 }
 
 /// A file of a layer: the directory that holds it, its name there, and what was read of it.
@@ -68,11 +71,14 @@ impl Dir {
         let system = |source| LayerError::System { path: path.to_owned(), action: "open layer", source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = fs::openat(fs::CWD, path, flags, Mode::empty()).map_err(system)?;
-        let opacity = match node::read_root(fd.as_fd()).map_err(|e| located(path.to_owned(), "read", e))? {
-            Entry::Node(root) => root.opacity,
-            Entry::Whiteout => Opacity::Clear,
+        let root = node::read_root(fd.as_fd()).map_err(|e| located(path.to_owned(), "read", e))?;
+        let (opacity, recorded) = match root {
+            Entry::Node(root) => (root.opacity, root.recorded),
+            Entry::Whiteout => (Opacity::Clear, false),
         };
-        Dir { fd, path: path.to_owned(), opacity }.with_opaque_file()
+        let user = (fs::geteuid().as_raw(), fs::getegid().as_raw());
+        let keeper = (recorded && user.0 != 0).then_some(user);
+        Dir { fd, path: path.to_owned(), opacity, keeper }.with_opaque_file()
     }
 
     /// Opens the directory `name`, which was read as `node`.
@@ -81,7 +87,8 @@ impl Dir {
     /// [`LayerError::System`]; a symbolic link put in its place meanwhile is not followed.
     pub fn open_dir(&self, name: &OsStr, node: &Node) -> Result<Dir, LayerError> {
         let fd = fs::open_dir_path(&self.fd, name).map_err(|e| self.system(name, "open", e))?;
-        Dir { fd, path: self.path.join(name), opacity: node.opacity }.with_opaque_file()
+        let (path, keeper) = (self.path.join(name), self.keeper);
+        Dir { fd, path, opacity: node.opacity, keeper }.with_opaque_file()
     }
 
     /// Whether nothing of the layers below shows in this directory.
@@ -148,7 +155,15 @@ impl Dir {
 
     /// What the layer itself has under this name.
     fn read(&self, name: &OsStr) -> Result<Option<Entry>, LayerError> {
-        node::read(self.fd.as_fd(), name, self.opacity).map_err(|e| located(self.path_of(name), "read", e))
+        let mut entry = node::read(self.fd.as_fd(), name, self.opacity)
+            .map_err(|e| located(self.path_of(name), "read", e))?;
+        if let (Some(Entry::Node(node)), Some((uid, gid))) = (&mut entry, self.keeper)
+            && !node.recorded
+        {
+            node.uid = if node.uid == uid { 0 } else { node.uid };
+            node.gid = if node.gid == gid { 0 } else { node.gid };
+        }
+        Ok(entry)
     }
 
     /// Whether there is a directory entry of this name.

@@ -9,10 +9,11 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::fuse::session::SessionOptions;
+use crate::fuse::session::{Permissions, SessionOptions};
 use crate::fuse::{IoMode, ServiceOptions};
 use crate::overlay::Config;
 use crate::sys::mount::MountFlags;
+use crate::sys::process::{getgid, getuid};
 
 use split::{RawOption, split};
 use table::{Effect, Found, HasValue};
@@ -165,6 +166,25 @@ impl Options {
         Ok(())
     }
 
+    /// Makes the calling user, if an ordinary one, root of the mount as far as they alone may use it: what belongs to
+    /// root there is shown as theirs, what they make belongs to root, and they may do what root may.
+    ///
+    /// # Errors
+    /// None in practice: the mapping is well formed.
+    pub fn be_root_of_the_mount(&mut self) -> Result<(), OptionError> {
+        let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+        if uid == 0 {
+            return Ok(());
+        }
+        self.session.permissions = Permissions::OwnerIsRoot;
+        // With ACLs the kernel checks permissions by itself, whatever it is told.
+        (self.overlay.acl, self.service.acl) = (false, false);
+        for (name, id) in [("uidmapping", uid), ("gidmapping", gid)] {
+            self.read(OsStr::new(&format!("{name}={}", shown_as_root(id))))?;
+        }
+        Ok(())
+    }
+
     /// Whether the mount is read-only: asked for, or without a layer to write to.
     pub fn is_read_only(&self) -> bool {
         self.flags.set.contains(MountFlags::RDONLY) || self.overlay.upper.is_none()
@@ -220,6 +240,18 @@ fn shown(option: RawOption<'_>) -> String {
         Some(value) => format!("{name}={}", value.unescape().display()),
         None => name.into_owned(),
     }
+}
+
+/// The mapping that shows root as `id`, and every other id but `id` itself as it is.
+fn shown_as_root(id: u32) -> String {
+    const LAST: u32 = u32::MAX - 1;
+    let mut map = format!("0:{id}:1");
+    for (first, last) in [(1, id.saturating_sub(1)), (id.saturating_add(1), LAST)] {
+        if first <= last {
+            map.push_str(&format!(":{first}:{first}:{}", last - first + 1));
+        }
+    }
+    map
 }
 
 #[cfg(test)]

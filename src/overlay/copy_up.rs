@@ -7,16 +7,17 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::format::names::{Mark, is_private};
+use crate::format::names::Mark;
 use crate::format::origin::Origin;
 use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::format::redirect::Redirect;
-use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
-use crate::sys::xattr::{Target, getxattr, getxattr_opt, listxattr, removexattr, setxattr};
+use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
+use crate::sys::xattr::{Target, getxattr_opt, removexattr, setxattr};
 use crate::sys::{Errno, handle};
 
 use super::access::Access;
-use super::attr::{Kind, RealStat, Time};
+use super::attr::{Kind, RealStat};
+use super::copy_attributes::{ignore_unsupported, timestamps};
 use super::data;
 use super::dir_index::Place;
 use super::error::{Error, Result};
@@ -51,11 +52,11 @@ struct CopyUp<'a> {
 }
 
 /// A copy that is complete but not yet visible.
-enum Prepared {
-    /// An unnamed regular file.
-    Unnamed(OwnedFd),
-    /// Something with a name in the work directory.
-    Named(OsString),
+struct Prepared {
+    /// The copy; of a regular file open for writing.
+    file: Arc<OwnedFd>,
+    /// Its name in the work directory; none where the file system has unnamed files.
+    name: Option<OsString>,
 }
 
 impl Overlay {
@@ -195,8 +196,12 @@ impl Overlay {
     }
 
     /// Runs `publish`, which adds an entry to a directory of the upper, without the directory's times telling of it.
-    pub(super) fn keeping_times(&self, dir: &OwnedFd, publish: impl FnOnce() -> Result<()>) -> Result<()> {
-        let before = Access::Fd(Arc::new(fs::dup(dir)?));
+    pub(super) fn keeping_times(
+        &self,
+        dir: &Arc<OwnedFd>,
+        publish: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let before = Access::Fd(dir.clone());
         let st = before.stat()?;
         publish()?;
         before.utimens(&timestamps(&RealStat { st, over: None }.times()))?;
@@ -238,8 +243,8 @@ impl<'a> CopyUp<'a> {
         let index_name = self.index_name();
         let _entries = parent.entries.lock();
         let published = self.overlay.keeping_times(&fd, || {
-            if let (Some(index_name), Prepared::Unnamed(file)) = (&index_name, &prepared) {
-                self.overlay.publish_in_index(file, index_name, self.links(), 2)?;
+            if let Some(index_name) = &index_name {
+                self.overlay.publish_in_index(&prepared.file, index_name, self.links(), 2)?;
             }
             self.publish(&prepared, &fd, name)
         });
@@ -256,17 +261,22 @@ impl<'a> CopyUp<'a> {
         if self.inode.kind != Kind::File {
             return Err(Error::NotFound);
         }
-        let Prepared::Unnamed(fd) = self.prepare_file()? else { return Err(Error::Unsupported) };
+        let Prepared { file: copy, name } = self.prepare_file()?;
         let index_name = self.index_name().filter(|_| !self.inode.is_unlinked());
-        if let Some(index_name) = &index_name {
-            self.overlay.publish_in_index(&fd, index_name, self.links(), 1)?;
+        let published = match &index_name {
+            Some(index_name) => self.overlay.publish_in_index(&copy, index_name, self.links(), 1),
+            None => Ok(()),
+        };
+        if let Some(name) = &name {
+            self.overlay.upper()?.work.discard(name);
         }
+        published?;
         self.know_content();
         let mut state = self.inode.state.write();
         state.layer = UPPER;
         let file = state.file.get_or_insert_with(Box::default);
         file.nlink = index_name.as_ref().map(|_| self.links()).or(file.nlink);
-        file.pinned = if index_name.is_none() { Some(Arc::new(fd)) } else { None };
+        file.pinned = if index_name.is_none() { Some(copy) } else { None };
         file.index_name = index_name;
         file.linked_up = false;
         file.data = None;
@@ -319,7 +329,7 @@ impl<'a> CopyUp<'a> {
     fn prepare_file(&self) -> Result<Prepared> {
         let work = &self.overlay.upper()?.work;
         let mode = Mode::from_raw_mode(0o600);
-        let (file, prepared) = match work.unnamed_file(mode) {
+        let (file, name) = match work.unnamed_file(mode) {
             Ok(file) => (file, None),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
                 let name = work.fresh_name();
@@ -328,18 +338,15 @@ impl<'a> CopyUp<'a> {
             }
             Err(e) => return Err(e.into()),
         };
-        let filled = self.fill_file(&file);
-        match (filled, prepared) {
-            (Ok(()), None) => Ok(Prepared::Unnamed(file)),
-            (Ok(()), Some(name)) => Ok(Prepared::Named(name)),
-            (Err(e), name) => {
-                name.inspect(|name| work.discard(name));
-                Err(e)
-            }
+        let file = Arc::new(file);
+        if let Err(e) = self.fill_file(&file) {
+            name.inspect(|name| work.discard(name));
+            return Err(e);
         }
+        Ok(Prepared { file, name })
     }
 
-    fn fill_file(&self, file: &OwnedFd) -> Result<()> {
+    fn fill_file(&self, file: &Arc<OwnedFd>) -> Result<()> {
         let size = self.real.st.st_size as u64;
         if self.is_metacopy() {
             fs::ftruncate(file, size)?;
@@ -348,7 +355,7 @@ impl<'a> CopyUp<'a> {
             let lower = self.overlay.open_lower_data(self.inode, &self.source)?;
             data::copy(&lower, file, size)?;
         }
-        self.copy_attributes(file.as_fd())?;
+        self.copy_attributes(&Access::Fd(file.clone()))?;
         if self.is_metacopy() { Ok(()) } else { self.overlay.sync(file) }
     }
 
@@ -370,11 +377,12 @@ impl<'a> CopyUp<'a> {
         let name = work.fresh_name();
         let made = self.make_named(&work.dir, &name).and_then(|()| {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = fs::openat(&*work.dir, &*name, flags, Mode::empty())?;
-            self.copy_attributes(fd.as_fd())
+            let file = Arc::new(fs::openat(&*work.dir, &*name, flags, Mode::empty())?);
+            self.copy_attributes(&Access::Fd(file.clone()))?;
+            Ok(file)
         });
         match made {
-            Ok(()) => Ok(Prepared::Named(name)),
+            Ok(file) => Ok(Prepared { file, name: Some(name) }),
             Err(Error::System(Errno::EXIST)) => Err(Error::System(Errno::EXIST)),
             Err(e) => {
                 work.discard(&name);
@@ -408,9 +416,8 @@ impl<'a> CopyUp<'a> {
     }
 
     /// Owner, mode, attributes and times, in the order in which none of them undoes another.
-    fn copy_attributes(&self, fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-        let copy = Access::Fd(Arc::new(fs::dup(fd)?));
-        self.overlay.store_owner(&copy, &self.real, self.layer, self.inode.kind)?;
+    fn copy_attributes(&self, copy: &Access) -> Result<()> {
+        self.overlay.store_owner(copy, &self.real, self.layer, self.inode.kind)?;
         if self.is_whiteout_like() && !self.overlay.config.record_owner {
             let file_type = Some(OverrideType::Char(0, 0));
             let (uid, gid) = self.real.owner();
@@ -430,9 +437,9 @@ impl<'a> CopyUp<'a> {
     }
 
     fn publish(&self, prepared: &Prepared, dir: &OwnedFd, name: &OsStr) -> Result<()> {
-        match prepared {
-            Prepared::Unnamed(file) => Ok(fs::link_fd(file.as_fd(), dir.as_fd(), name)?),
-            Prepared::Named(temporary) => {
+        match &prepared.name {
+            None => Ok(fs::link_fd(prepared.file.as_fd(), dir.as_fd(), name)?),
+            Some(temporary) => {
                 let work = &self.overlay.upper()?.work;
                 Ok(fs::renameat_with(&*work.dir, &**temporary, dir, name, RenameFlags::NOREPLACE)?)
             }
@@ -441,7 +448,7 @@ impl<'a> CopyUp<'a> {
 
     /// Removes what was prepared and could not be published.
     fn discard(&self, prepared: &Prepared, index_name: Option<&OsStr>) {
-        if let (Prepared::Named(name), Ok(upper)) = (prepared, self.overlay.upper()) {
+        if let (Some(name), Ok(upper)) = (&prepared.name, self.overlay.upper()) {
             upper.work.discard(name);
         }
         if let (Some(name), Some(index)) = (index_name, self.overlay.index_dir())
@@ -493,89 +500,4 @@ impl<'a> CopyUp<'a> {
             entry.below = true;
         }
     }
-}
-
-impl Overlay {
-    /// Gives a file of the upper the owner and mode that `real` has in `layer`.
-    fn store_owner(&self, copy: &Access, real: &RealStat, layer: LayerNo, kind: Kind) -> Result<()> {
-        let (uid, gid) = real.owner();
-        let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
-        let (uid, gid) = if premapped {
-            (self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?)
-        } else {
-            (Some(uid), Some(gid))
-        };
-        if self.records(kind) {
-            let file_type = recorded_type(kind, real);
-            let over =
-                OverrideStat { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), mode: real.perm(), file_type };
-            marks::write_override(copy.xattrs(), &over)?;
-            return self.store_plain_mode(copy, kind);
-        }
-        match copy.chown(uid, gid) {
-            Ok(()) => {}
-            Err(Errno::PERM) if self.ids.squashes() => {}
-            Err(e) => return Err(e.into()),
-        }
-        if kind != Kind::Symlink {
-            copy.chmod(Mode::from_raw_mode(real.perm()))?;
-        }
-        Ok(())
-    }
-
-    /// The mode on disk of a file whose real one is recorded in an attribute.
-    pub(super) fn store_plain_mode(&self, file: &Access, kind: Kind) -> Result<()> {
-        match kind {
-            Kind::Symlink => Ok(()),
-            Kind::Directory => Ok(file.chmod(Mode::from_raw_mode(0o755))?),
-            _ => Ok(file.chmod(Mode::from_raw_mode(0o755))?),
-        }
-    }
-
-    /// Copies all attributes but the union's own; what the upper cannot hold or we may not set is left out.
-    fn copy_xattrs(&self, from: Target<'_>, to: Target<'_>) -> Result<()> {
-        for name in listxattr(from)? {
-            if is_private(&name) {
-                continue;
-            }
-            let value = match getxattr(from, &name) {
-                Ok(value) => value,
-                Err(Errno::NODATA | Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => continue,
-                Err(e) => return Err(e.into()),
-            };
-            setxattr(to, &name, &value, 0).or_else(ignore_unsupported)?;
-        }
-        Ok(())
-    }
-}
-
-/// A failure that means "not here" is none.
-fn ignore_unsupported(errno: Errno) -> std::result::Result<(), Errno> {
-    match errno {
-        Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL => Ok(()),
-        other => Err(other),
-    }
-}
-
-/// The type to record for a copy.
-fn recorded_type(kind: Kind, real: &RealStat) -> Option<OverrideType> {
-    let (major, minor) = (fs::major(real.st.st_rdev), fs::minor(real.st.st_rdev));
-    Some(match kind {
-        _ if real.over.as_ref().is_some_and(|o| o.file_type.is_some()) => {
-            return real.over.as_ref().and_then(|o| o.file_type);
-        }
-        Kind::File => OverrideType::File,
-        Kind::Directory => OverrideType::Dir,
-        Kind::Symlink => OverrideType::Symlink,
-        Kind::Fifo => OverrideType::Pipe,
-        Kind::Socket => OverrideType::Socket,
-        Kind::Char => OverrideType::Char(major, minor),
-        Kind::Block => OverrideType::Block(major, minor),
-    })
-}
-
-/// Access and modification times for the kernel.
-pub(super) fn timestamps(times: &[Time; 3]) -> Timestamps {
-    let spec = |time: &Time| Timespec { tv_sec: time.secs, tv_nsec: time.nanos.into() };
-    Timestamps { last_access: spec(&times[0]), last_modification: spec(&times[1]) }
 }

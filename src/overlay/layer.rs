@@ -27,6 +27,9 @@ pub struct Layer {
     pub uuid: Option<[u8; 16]>,
     /// Whether owners, modes and types are recorded in `user.containers.override_stat`.
     pub override_stat: bool,
+    /// In a layer that records all owners, which its root's attribute tells: the ordinary user who keeps it. What bears
+    /// no record (symbolic links cannot) and belongs to them is root's.
+    pub keeper: Option<(u32, u32)>,
     /// Whether the mount it was given through maps ids itself.
     pub idmapped: bool,
     /// Whether its file system is stacked on others itself.
@@ -113,7 +116,8 @@ impl Layer {
 
     fn new(opened: Opened, role: LayerRole, idmapped: bool) -> Layer {
         let recorded = getxattr_opt(Target::Fd(opened.fd.as_fd()), OVERRIDE_STAT.as_ref());
-        let override_stat = role.override_stat || matches!(recorded, Ok(Some(_)));
+        let recorded = matches!(recorded, Ok(Some(_)));
+        let user = (fs::geteuid().as_raw(), fs::getegid().as_raw());
         let uuid = uuid_of(opened.fd.as_fd());
         let stacked = fs::fs_type(opened.fd.as_fd()).is_ok_and(|t| t == OVERLAYFS_SUPER_MAGIC);
         Layer {
@@ -121,7 +125,8 @@ impl Layer {
             device: role.device,
             root: RealDir::root(role.number, opened.fd),
             uuid,
-            override_stat,
+            override_stat: role.override_stat || recorded,
+            keeper: (recorded && user.0 != 0).then_some(user),
             idmapped,
             stacked,
         }

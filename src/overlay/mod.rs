@@ -3,6 +3,7 @@
 mod access;
 mod attr;
 pub mod config;
+mod copy_attributes;
 mod copy_up;
 mod create;
 mod data;

@@ -177,8 +177,9 @@ impl Overlay {
 
     /// The attributes a layer holds for a file.
     pub(super) fn real_stat(&self, access: &Access, layer: LayerNo, kind: Option<Kind>) -> Result<RealStat> {
-        let st = access.stat()?;
-        let recorded = self.stack.layer(layer).is_some_and(|l| l.override_stat);
+        let mut st = access.stat()?;
+        let layer = self.stack.layer(layer);
+        let recorded = layer.is_some_and(|l| l.override_stat);
         // An empty file may stand for a device 0:0 of a user's own, which a layer cannot hold as it is.
         let empty = Kind::of_mode(st.st_mode) == Kind::File && st.st_size == 0;
         let stand_in = empty && matches!(kind, None | Some(Kind::Char));
@@ -189,6 +190,10 @@ impl Overlay {
         if let (false, Some(o)) = (recorded, &mut over) {
             // Outside layers that record owners only the type counts.
             (o.uid, o.gid, o.mode) = (st.st_uid, st.st_gid, st.st_mode & 0o7777);
+        }
+        if let (None, Some((uid, gid))) = (&over, layer.and_then(|l| l.keeper)) {
+            st.st_uid = if st.st_uid == uid { 0 } else { st.st_uid };
+            st.st_gid = if st.st_gid == gid { 0 } else { st.st_gid };
         }
         Ok(RealStat { st, over })
     }

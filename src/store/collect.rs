@@ -151,6 +151,8 @@ fn remove(writer: &Writer<'_>, plan: &Journal) -> Result<Freed> {
     let present: BTreeSet<ChainId> = digests(layout.layers.names()?).map(ChainId::new).collect();
     for chain_id in plan.layers.intersection(&present) {
         let scrap = Scrap::new(layout, "layer")?;
+        let size = unpacked_size(layout, *chain_id)?.unwrap_or(0);
+        freed.bytes = freed.bytes.saturating_add(size);
         layout.layers.rename(chain_id.digest().hex(), &layout.tmp, scrap.name())?;
         scraps.push(scrap);
         freed.layers.push(*chain_id);
@@ -170,9 +172,8 @@ fn remove(writer: &Writer<'_>, plan: &Journal) -> Result<Freed> {
     layout.blobs.sync()?;
     for scrap in &scraps {
         // A file that cannot be removed is tried again by the next writer; the layer is gone in any case.
-        match tree::remove(&layout.tmp, scrap.name().as_ref()) {
-            Ok(bytes) => freed.bytes = freed.bytes.saturating_add(bytes),
-            Err(e) => log::warn!("{e}"),
+        if let Err(e) = tree::remove(&layout.tmp, scrap.name().as_ref()) {
+            log::warn!("{e}");
         }
     }
     Ok(freed)

@@ -5,6 +5,9 @@
 mod bad_input;
 mod diff_and_pack;
 mod help;
+mod images;
+mod images_fixture;
+mod images_layers;
 mod mount;
 mod pause;
 mod scratch;

@@ -10,13 +10,13 @@ use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, SeekFrom, falloca
 use rustix::io::Errno;
 
 use crate::calls::{Mapping, Protection, lock_record};
-use crate::harness::{Stand, both_ways, fails_with, stdout};
+use crate::harness::{Io, Stand, both_ways, fails_with, stdout};
 
 both_ways! {
     an_unlinked_file_lives_on, an_unlinked_lower_file_lives_on, an_unlinked_lower_file_held_for_reading,
     an_unlinked_file_is_mapped, holes_are_found, space_is_allocated_and_given_back, ranges_are_copied,
     direct_reads_and_writes, locks, programs_run, a_running_program_is_replaced, appends_from_two_openings,
-    no_temporary_files_without_a_name, syncing, large_reads_and_writes, exclusive_creation,
+    no_temporary_files_without_a_name, an_upper_without_unnamed_files, syncing, large_reads_and_writes, exclusive_creation,
 }
 
 fn opened(path: &Path) -> File {
@@ -264,6 +264,36 @@ fn syncing(stand: Stand) {
         File::open(mount.path("dir/file")).unwrap().sync_all().unwrap();
         rustix::fs::syncfs(&file).unwrap();
     }
+}
+
+/// S11, S29: an upper on a file system without O_TMPFILE, such as this one (S24).
+fn an_upper_without_unnamed_files(stand: Stand) {
+    let outer = stand.mount("");
+    fs::create_dir(outer.path("upper")).unwrap();
+    fs::create_dir(outer.path("work")).unwrap();
+    let Some(mut inner) = Stand::new(Io::Cached) else { return };
+    for name in ["file", "held", "one"] {
+        inner.lower_file(name, "old");
+    }
+    fs::hard_link(inner.lowers[0].join("one"), inner.lowers[0].join("two")).unwrap();
+    inner.upper = Some((outer.path("upper"), outer.path("work")));
+    let mount = inner.mount("");
+    let mut held = opened(&mount.path("held"));
+    fs::remove_file(mount.path("held")).unwrap();
+    held.write_all(b"new").unwrap();
+    let mut read = [0; 3];
+    held.read_exact_at(&mut read, 0).unwrap();
+    assert_eq!(&read, b"new", "unlinked before it was copied up");
+    for name in ["file", "one"] {
+        fs::write(mount.path(name), "new").unwrap();
+        let copy = outer.path("upper").join(name);
+        assert_eq!(fs::read(copy).unwrap(), b"new");
+    }
+    assert_eq!(
+        fs::read_dir(outer.path("work/work")).unwrap().count(),
+        1,
+        "the whiteout that others are links of"
+    );
 }
 
 fn large_reads_and_writes(stand: Stand) {

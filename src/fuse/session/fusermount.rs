@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use super::attach::Attached;
-use super::{Access, SessionOptions};
+use super::{Access, Permissions, SessionOptions};
 use crate::sys::mount::{MountFlags, receive_descriptor};
 
 /// Where the program may be, first choice first.
@@ -112,7 +112,8 @@ fn may_allow_other() -> bool {
 
 /// The option string for fusermount3. SELinux labels are not among the options it takes.
 fn mount_options(options: &SessionOptions, access: Access) -> OsString {
-    let mut text = OsString::from("default_permissions,fsname=");
+    let unchecked = options.permissions == Permissions::OwnerIsRoot && access == Access::Default;
+    let mut text = OsString::from(if unchecked { "fsname=" } else { "default_permissions,fsname=" });
     text.push(escape_commas(&options.source));
     text.push(",subtype=");
     text.push(escape_commas(&options.subtype));
@@ -154,5 +155,8 @@ mod tests {
             "default_permissions,fsname=a\\,b,subtype=plyfs,ro,nosuid"
         );
         assert!(mount_options(&options, Access::All).to_str().unwrap().contains(",allow_other,"));
+        let options = SessionOptions { permissions: Permissions::OwnerIsRoot, ..options };
+        assert!(mount_options(&options, Access::Default).to_str().unwrap().starts_with("fsname="));
+        assert!(mount_options(&options, Access::All).to_str().unwrap().starts_with("default_permissions,"));
     }
 }

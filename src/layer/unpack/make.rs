@@ -139,7 +139,7 @@ impl Tree<'_> {
         dress::set_time(&fd, attributes.mtime)
     }
 
-    /// Makes a symbolic link; where owners are recorded, one of another owner is a regular file that stands in.
+    /// Makes a symbolic link; where owners are recorded, one that is not root's is a regular file that stands in.
     fn make_symlink(
         &mut self,
         spot: &Spot,
@@ -151,8 +151,7 @@ impl Tree<'_> {
             return Err(Refusal::EmptyLink.into());
         }
         let attributes = &Attributes { mode: 0o777, ..attributes.clone() };
-        let own = (fs::geteuid().as_raw(), fs::getegid().as_raw());
-        if self.ownership == Ownership::Recorded && own != (attributes.uid, attributes.gid) {
+        if self.ownership == Ownership::Recorded && (attributes.uid, attributes.gid) != (0, 0) {
             return self.make_regular(spot, name, OverrideType::Symlink, attributes, |file| {
                 file.write_all(target).map_err(io_fault("write a symbolic link's target"))
             });
@@ -161,7 +160,9 @@ impl Tree<'_> {
         let made =
             self.replacing(spot, parent, name, || fs::symlinkat(OsStr::from_bytes(target), parent, name));
         made.map_err(or_system("make a symbolic link"))?;
-        dress::dress_name(parent.as_fd(), name, attributes)?;
+        if self.ownership == Ownership::Real {
+            dress::dress_name(parent.as_fd(), name, attributes)?;
+        }
         dress::set_time_of(parent.as_fd(), name, attributes.mtime)
     }
 

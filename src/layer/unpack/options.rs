@@ -1,6 +1,7 @@
 //! The choices of an unpacking: how much a layer may hold, and what becomes of owners.
 
 use crate::sys::fs::geteuid;
+use crate::sys::process::in_initial_user_namespace;
 
 /// What is unpacked, and how far it is trusted.
 #[derive(Debug, Clone)]
@@ -58,14 +59,16 @@ pub enum Ownership {
     /// Into the inode itself. Opaque marks are `trusted.overlay.opaque`.
     Real,
     /// Into the attribute `user.containers.override_stat`; the inode belongs to the user who unpacks, who can
-    /// read and write it. Devices and FIFOs, and symbolic links of other owners, which can bear no attribute,
+    /// read and write it. Devices and FIFOs, and symbolic links that are not root's, which can bear no attribute,
     /// become regular files that stand in for them. Opaque marks are `user.overlay.opaque`.
     Recorded,
 }
 
 impl Ownership {
-    /// [`Ownership::Real`] for root, [`Ownership::Recorded`] for anyone else.
+    /// [`Ownership::Real`] for root, [`Ownership::Recorded`] for anyone else: also for root of a user namespace, so
+    /// that what an ordinary user keeps has one form inside and outside of it.
     pub fn for_this_process() -> Ownership {
-        if geteuid().is_root() { Ownership::Real } else { Ownership::Recorded }
+        let is_root = geteuid().is_root() && in_initial_user_namespace();
+        if is_root { Ownership::Real } else { Ownership::Recorded }
     }
 }

@@ -199,3 +199,15 @@ fn mistakes_are_named() {
         assert!(error.contains(message), "{text}: {error}");
     }
 }
+
+#[test]
+fn the_user_is_shown_as_the_owner_of_what_is_roots() {
+    for id in [1, 2, 1000, u32::MAX - 2, u32::MAX - 1] {
+        let map = IdMap::parse(&shown_as_root(id)).expect("well formed");
+        assert_eq!((map.to_view(0), map.to_disk(id)), (Some(id), Some(0)));
+        assert_eq!(map.to_view(id), None, "its own id on disk is nobody's");
+        for other in [1, 2, 5, 999, 1001, 65534, u32::MAX - 1] {
+            assert_eq!(map.to_view(other), (other != id).then_some(other), "{other} of {id}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Owner, mode, extended attributes and times, as a copy in the upper gets them.
+
+use crate::format::names::is_private;
+use crate::format::override_stat::{OverrideStat, OverrideType};
+use crate::sys::Errno;
+use crate::sys::fs::{self, Mode, Timespec, Timestamps};
+use crate::sys::xattr::{Target, getxattr, listxattr, setxattr};
+
+use super::access::Access;
+use super::attr::{Kind, RealStat, Time};
+use super::error::Result;
+use super::marks;
+use super::real_dir::LayerNo;
+use super::union::Overlay;
+
+impl Overlay {
+    /// Gives a file of the upper the owner and mode that `real` has in `layer`.
+    pub(super) fn store_owner(
+        &self,
+        copy: &Access,
+        real: &RealStat,
+        layer: LayerNo,
+        kind: Kind,
+    ) -> Result<()> {
+        let (uid, gid) = real.owner();
+        let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
+        let (uid, gid) = if premapped {
+            (self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?)
+        } else {
+            (Some(uid), Some(gid))
+        };
+        if self.records(kind) {
+            let file_type = recorded_type(kind, real);
+            let over =
+                OverrideStat { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), mode: real.perm(), file_type };
+            marks::write_override(copy.xattrs(), &over)?;
+            return self.store_plain_mode(copy, kind);
+        }
+        match copy.chown(uid, gid) {
+            Ok(()) => {}
+            Err(Errno::PERM) if self.ids.squashes() || self.config.record_owner => {}
+            Err(e) => return Err(e.into()),
+        }
+        if kind != Kind::Symlink {
+            copy.chmod(Mode::from_raw_mode(real.perm()))?;
+        }
+        Ok(())
+    }
+
+    /// The mode on disk of a file whose real one is recorded in an attribute.
+    pub(super) fn store_plain_mode(&self, file: &Access, kind: Kind) -> Result<()> {
+        match kind {
+            Kind::Symlink => Ok(()),
+            Kind::Directory => Ok(file.chmod(Mode::from_raw_mode(0o755))?),
+            _ => Ok(file.chmod(Mode::from_raw_mode(0o755))?),
+        }
+    }
+
+    /// Copies all attributes but the union's own; what the upper cannot hold or we may not set is left out.
+    pub(super) fn copy_xattrs(&self, from: Target<'_>, to: Target<'_>) -> Result<()> {
+        for name in listxattr(from)? {
+            if is_private(&name) {
+                continue;
+            }
+            let value = match getxattr(from, &name) {
+                Ok(value) => value,
+                Err(Errno::NODATA | Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => continue,
+                Err(e) => return Err(e.into()),
+            };
+            setxattr(to, &name, &value, 0).or_else(ignore_unsupported)?;
+        }
+        Ok(())
+    }
+}
+
+/// A failure that means "not here" is none.
+pub(super) fn ignore_unsupported(errno: Errno) -> std::result::Result<(), Errno> {
+    match errno {
+        Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL => Ok(()),
+        other => Err(other),
+    }
+}
+
+/// The type to record for a copy.
+fn recorded_type(kind: Kind, real: &RealStat) -> Option<OverrideType> {
+    let (major, minor) = (fs::major(real.st.st_rdev), fs::minor(real.st.st_rdev));
+    Some(match kind {
+        _ if real.over.as_ref().is_some_and(|o| o.file_type.is_some()) => {
+            return real.over.as_ref().and_then(|o| o.file_type);
+        }
+        Kind::File => OverrideType::File,
+        Kind::Directory => OverrideType::Dir,
+        Kind::Symlink => OverrideType::Symlink,
+        Kind::Fifo => OverrideType::Pipe,
+        Kind::Socket => OverrideType::Socket,
+        Kind::Char => OverrideType::Char(major, minor),
+        Kind::Block => OverrideType::Block(major, minor),
+    })
+}
+
+/// Access and modification times for the kernel.
+pub(super) fn timestamps(times: &[Time; 3]) -> Timestamps {
+    let spec = |time: &Time| Timespec { tv_sec: time.secs, tv_nsec: time.nanos.into() };
+    Timestamps { last_access: spec(&times[0]), last_modification: spec(&times[1]) }
+}
