@@ -24,9 +24,9 @@ prepare_images() {
 # users: who to run as. Root runs as root and as an ordinary user.
 users() { if [ "$(id -u)" = 0 ]; then echo root nobody; else id -un; fi; }
 
-# make_home WHO: a directory of the user's own, $HERE.
+# make_home WHO [NAME]: a directory of the user's own, $HERE.
 make_home() {
-    WHO=$1 HERE=$TMP/$1
+    WHO=$1 HERE=$TMP/${2:-$1}
     mkdir -p "$HERE"
     if [ "$(id -u)" = 0 ]; then chown "$WHO" "$HERE"; fi
 }
