@@ -63,7 +63,6 @@ impl Parts {
             parts.take_in(writer, &mut entry, limits)?;
             parts.pass_over(&mut entry, limits)?;
         }
-        drop(entries);
         // A writer at the other end of a pipe wants to get rid of all, and a checksum may follow.
         allowance.grant(u64::MAX);
         parts.pass_over(&mut archive.into_inner(), limits)?;
