@@ -564,7 +564,7 @@ class Run:
         for command in [["fsck"], ["layers", self.loaded], ["history", self.loaded], ["inspect", self.loaded],
                         ["rmi", "-f", self.loaded]]:
             result = self.call(*command)
-            if result.returncode and b'not written' not in result.stderr:
+            if result.returncode:
                 wrong.append("%s: %s" % (command[0], (result.stdout + result.stderr).decode(errors="replace")[-300:]))
         return wrong
 
