@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -269,7 +270,9 @@ fn a_signal_ends_a_pause_and_what_waited_goes_on() {
     both_ways(|mut stand| {
         thread::scope(|scope| {
             let pause = stand.pause();
-            let file = stand.path("new");
+            // Held, so that the writer gets into the mount even if it comes after the signal.
+            let root = File::open(stand.path("")).unwrap();
+            let file = format!("/proc/self/fd/{}/new", root.as_raw_fd());
             let writer = scope.spawn(move || fs::write(file, "content").unwrap());
             thread::sleep(MOMENT);
             assert!(!writer.is_finished());
