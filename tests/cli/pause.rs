@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::scratch::{Said, Scratch, can_mount};
 
 /// How long something that happens in another process may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(100);
 /// Long enough for what is not held back to have happened; only a broken pause makes a test that waits it fail.
 const MOMENT: Duration = Duration::from_millis(150);
 /// The length of a file that takes a while to pack.
