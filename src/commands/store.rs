@@ -78,14 +78,29 @@ pub fn new_container(
     called: &str,
     name: Option<String>,
 ) -> anyhow::Result<Container> {
+    new_container_with(writer, image, called, name, |_| Ok(()))
+}
+
+/// As [`new_container`], with what `change` makes of the configuration and of what else is kept with the container.
+///
+/// # Errors
+/// As [`new_container`], and those of `change`.
+pub fn new_container_with(
+    writer: &Writer<'_>,
+    image: &Image,
+    called: &str,
+    name: Option<String>,
+    change: impl FnOnce(&mut NewContainer) -> anyhow::Result<()>,
+) -> anyhow::Result<Container> {
     let config = image.config(writer.store())?;
-    let new = NewContainer {
+    let mut new = NewContainer {
         name,
         image: ContainerImage { manifest: image.descriptor.clone(), id: image.id(), name: called.to_owned() },
         created: time::format(Timestamp::now()),
         config: config.config,
         extra: serde_json::Map::new(),
     };
+    change(&mut new)?;
     let options = UnpackOptions::default();
     let layers = layer_dirs(writer, image, &options)?;
     let container = writer.create_container(new)?;

@@ -12,11 +12,18 @@
 //! and what is cleared away afterwards.
 
 pub mod command;
+pub mod container;
 pub mod error;
+pub mod limits;
+pub mod own_files;
 pub mod root;
+pub mod runtime;
 pub mod seccomp;
 pub mod settings;
 pub mod spec;
+pub mod status;
+pub mod supervise;
 pub mod user;
 
+pub use container::Instance;
 pub use error::RunError;

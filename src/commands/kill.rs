@@ -1,0 +1,21 @@
+//! `plyfs kill`: sends signals to containers.
+
+use std::path::Path;
+
+use plyfs::run::Instance;
+
+use super::store;
+use crate::cli::kill::KillArgs;
+
+/// Sends the signal, and prints what the containers were called by.
+///
+/// # Errors
+/// One is not there or does not run, or there is no such signal.
+pub fn run(args: &KillArgs, root: Option<&Path>) -> anyhow::Result<()> {
+    let store = store::open(root)?;
+    for name in &args.containers {
+        Instance::new(&store, store.find_container(name)?).kill(&args.signal)?;
+        println!("{name}");
+    }
+    Ok(())
+}
