@@ -11,6 +11,7 @@ use plyfs::run::status::{Record, State};
 use plyfs::run::supervise::wait_until;
 use plyfs::run::{Instance, RunError};
 use plyfs::store::{Container, Store};
+use serde_json::{Value, json};
 
 /// How long an unmount is tried before the mount is detached, and how long its daemon may take to end.
 const BUSY: Duration = Duration::from_millis(500);
@@ -67,8 +68,7 @@ pub fn settle(store: &Store, container: &Container, force: Force) -> anyhow::Res
     let Some(record) = Record::read(&instance.dir)? else { return Ok(()) };
     match record.state() {
         State::Running | State::Starting if force == Force::No => {
-            let why = RunError::Running(container.name.clone());
-            return Err(anyhow::Error::from(why).context("stop it first, or use --force"));
+            return Err(RunError::Running(container.name.clone()).into());
         }
         State::Running | State::Starting => instance.stop(Duration::ZERO)?,
         _ => {}
@@ -81,6 +81,30 @@ pub fn settle(store: &Store, container: &Container, force: Force) -> anyhow::Res
         Some(now) if !now.cleared => clear_away(store, &instance),
         _ => Ok(()),
     }
+}
+
+/// What `inspect` shows of a container that was run; `None` where it never was.
+///
+/// # Errors
+/// Its record cannot be read.
+pub fn inspect(store: &Store, container: &Container) -> anyhow::Result<Option<Value>> {
+    let Some(record) = Record::read(&Instance::new(store, container.clone()).dir)? else { return Ok(None) };
+    let state = record.state();
+    let status = match state {
+        State::Created => "created",
+        State::Starting => "starting",
+        State::Running => "running",
+        State::Exited(_) => "exited",
+    };
+    let running = state == State::Running;
+    Ok(Some(json!({
+        "Status": status,
+        "Running": running,
+        "Pid": record.process.as_ref().filter(|_| running).map_or(0, |process| process.pid),
+        "ExitCode": if let State::Exited(code) = state { code } else { Some(0) },
+        "StartedAt": record.started,
+        "FinishedAt": record.finished,
+    })))
 }
 
 /// Whether what runs is ended.

@@ -101,7 +101,7 @@ pub enum RunError {
     #[error("container {0} is not running")]
     NotRunning(String),
     /// The container runs.
-    #[error("container {0} is running")]
+    #[error("container {0} is running; stop it first, or use --force")]
     Running(String),
     /// It did not end although it was killed.
     #[error("container {0} does not end")]
@@ -150,7 +150,10 @@ impl RunError {
 /// The exit code for what a runtime says of a program that it could not start. Runtimes tell by words alone.
 fn code_of(text: &str) -> u8 {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["executable file not found", "executable file `", "no such file or directory"]) {
+    // runc begins with `exec: "NAME"`; what else is missing or forbidden is not about the program.
+    if !says(&["exec: \"", "executable"]) {
+        OURS
+    } else if says(&["executable file not found", "executable file `", "no such file or directory"]) {
         NOT_FOUND
     } else if says(&["permission denied", "Permission denied", "is a directory", "exec format error"]) {
         NOT_EXECUTABLE
@@ -170,7 +173,9 @@ mod tests {
         assert_eq!(of("exec: \"/frob\": stat /frob: no such file or directory"), 127);
         assert_eq!(of("exec: \"/etc/passwd\": permission denied"), 126);
         assert_eq!(of("exec: \"/etc\": is a directory"), 126);
-        assert_eq!(of("cannot set up cgroup"), 125);
+        assert_eq!(of("error mounting tmpfs at /dev: no such file or directory"), 125);
+        assert_eq!(of("executable file `frob` not found in $PATH: No such file or directory"), 127);
+        assert_eq!(of("open executable: Permission denied"), 126);
         assert_eq!(RunError::NoCommand.exit_code(), 125);
     }
 }

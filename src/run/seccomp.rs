@@ -1,8 +1,9 @@
 //! Which system calls a container may make: a profile in the form that docker and podman share, made fit for this
 //! machine and for the container's capabilities.
 //!
-//! The profile itself is the one that is installed with the container tools of the machine. Where there is none, a
-//! list of the calls that docker's documentation names as blocked stands in for it.
+//! The profile itself is the one that is installed with the container tools of the machine, less what docker's
+//! documentation names as blocked: the installed one may be laxer, podman's allows unshare(2). Where there is none, all
+//! but the blocked ones are allowed.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -18,7 +19,7 @@ use super::spec::CAPABILITIES;
 const PLACES: [&str; 2] = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
 
 /// What may do what only an administrator of the whole machine should: keys, clocks, modules, mounts, tracing,
-/// namespaces. Refused with EPERM where no profile is installed.
+/// namespaces. Refused with EPERM.
 const BLOCKED: &[&str] = &[
     "acct",
     "add_key",
@@ -51,14 +52,11 @@ const BLOCKED: &[&str] = &[
     "mount_setattr",
     "move_mount",
     "move_pages",
-    "name_to_handle_at",
     "nfsservctl",
     "open_by_handle_at",
     "open_tree",
     "perf_event_open",
     "pivot_root",
-    "process_vm_readv",
-    "process_vm_writev",
     "query_module",
     "quotactl",
     "quotactl_fd",
@@ -83,6 +81,8 @@ const BLOCKED: &[&str] = &[
 
 /// The flags of clone(2) that make namespaces.
 const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
+const ALLOW: &str = "SCMP_ACT_ALLOW";
+const ERRNO: &str = "SCMP_ACT_ERRNO";
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 
@@ -224,7 +224,8 @@ fn fit(profile: &Profile, machine: Machine) -> Value {
         architectures.extend(map.sub_architectures.iter().map(String::as_str));
     }
     let holds = |rule: &&Rule| machine.fulfils(&rule.includes) && !machine.is_excluded(&rule.excludes);
-    let rules: Vec<Value> = profile.syscalls.iter().filter(holds).map(rule).collect();
+    let mut rules: Vec<Value> = profile.syscalls.iter().filter(holds).filter_map(rule).collect();
+    rules.extend(always(machine));
     let mut fitted = json!({
         "defaultAction": profile.default_action, "architectures": architectures, "syscalls": rules,
     });
@@ -234,8 +235,14 @@ fn fit(profile: &Profile, machine: Machine) -> Value {
     fitted
 }
 
-fn rule(rule: &Rule) -> Value {
-    let names: Vec<&String> = rule.names.iter().chain(&rule.name).collect();
+/// A rule as a runtime takes it; `None` where it is about nothing but what is decided here.
+fn rule(rule: &Rule) -> Option<Value> {
+    let decided =
+        |name: &&String| BLOCKED.contains(&name.as_str()) || ["clone", "clone3"].contains(&name.as_str());
+    let names: Vec<&String> = rule.names.iter().chain(&rule.name).filter(|name| !decided(name)).collect();
+    if names.is_empty() {
+        return None;
+    }
     let mut fitted = json!({ "names": names, "action": rule.action });
     if let Some(errno) = rule.errno_ret {
         fitted["errnoRet"] = errno.into();
@@ -243,7 +250,29 @@ fn rule(rule: &Rule) -> Value {
     if let Some(args) = rule.args.as_ref().filter(|args| !args.is_empty()) {
         fitted["args"] = args.clone().into();
     }
-    fitted
+    Some(fitted)
+}
+
+/// What holds whatever the profile says.
+fn always(machine: Machine) -> Vec<Value> {
+    vec![
+        json!({ "names": BLOCKED, "action": ERRNO, "errnoRet": EPERM }),
+        // Its flags lie in memory, where no filter sees them; programs fall back to clone.
+        json!({ "names": ["clone3"], "action": ERRNO, "errnoRet": ENOSYS }),
+        clone_rule(machine, ALLOW, NAMESPACE_FLAGS, 0),
+    ]
+}
+
+/// A rule for those calls of clone(2) whose flags, of those in `mask`, are `value`.
+fn clone_rule(machine: Machine, action: &str, mask: u64, value: u64) -> Value {
+    // On s390x the flags are the second argument.
+    let index = if machine.name == "s390x" { 1 } else { 0 };
+    let args = json!([{ "index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ" }]);
+    let mut rule = json!({ "names": ["clone"], "action": action, "args": args });
+    if action == ERRNO {
+        rule["errnoRet"] = EPERM.into();
+    }
+    rule
 }
 
 /// The list that stands in for a profile.
@@ -254,25 +283,12 @@ fn built_in(machine: Machine) -> Value {
         "arm64" => architectures.push("SCMP_ARCH_ARM"),
         _ => {}
     }
-    // On s390x the flags are the second argument.
-    let flags_at = if machine.name == "s390x" { 1 } else { 0 };
-    let makes_namespaces: Vec<Value> = (0..u64::BITS)
-        .map(|bit| 1u64 << bit)
-        .filter(|flag| NAMESPACE_FLAGS & flag != 0)
-        .map(|flag| {
-            json!({
-                "names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM,
-                "args": [{ "index": flags_at, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ" }],
-            })
-        })
-        .collect();
-    let mut rules = vec![
-        json!({ "names": BLOCKED, "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM }),
-        // Its flags lie in memory, where no filter sees them; programs fall back to clone.
-        json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS }),
-    ];
-    rules.extend(makes_namespaces);
-    json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures, "syscalls": rules })
+    let mut rules = always(machine);
+    // All but this is allowed anyway.
+    rules.pop();
+    let flags = (0..u64::BITS).map(|bit| 1u64 << bit).filter(|flag| NAMESPACE_FLAGS & flag != 0);
+    rules.extend(flags.map(|flag| clone_rule(machine, ERRNO, flag, flag)));
+    json!({ "defaultAction": ALLOW, "architectures": architectures, "syscalls": rules })
 }
 
 #[cfg(test)]
@@ -325,7 +341,16 @@ mod tests {
                 format!("{} {}", rule["names"][0].as_str().unwrap_or("?"), rule["action"] == "SCMP_ACT_ALLOW")
             })
             .collect();
-        let expected = ["read true", "old true", "chroot true", "mount false", "x true", "personality true"];
+        let expected = [
+            "read true",
+            "old true",
+            "chroot true",
+            "x true",
+            "personality true",
+            "acct false",
+            "clone3 false",
+            "clone true",
+        ];
         assert_eq!(rules, expected);
     }
 

@@ -216,7 +216,7 @@ fn linux(bundle: &Bundle<'_>) -> Value {
         "readonlyPaths": READ_ONLY,
     });
     if bundle.cgroups != Cgroups::None {
-        linux["cgroupsPath"] = json!(format!("/plyfs/{}", bundle.id));
+        linux["cgroupsPath"] = json!(format!("/plyfs-{}", bundle.id));
     }
     if let Some(seccomp) = &bundle.seccomp {
         linux["seccomp"] = seccomp.clone();

@@ -87,7 +87,7 @@ fn the_plain_container() {
     assert_eq!(destinations(&made), expected);
     let kinds = json!([{ "type": "mount" }, { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }]);
     assert_eq!(made["linux"]["namespaces"], kinds);
-    assert_eq!(made["linux"]["cgroupsPath"], format!("/plyfs/{ID}"));
+    assert_eq!(made["linux"]["cgroupsPath"], format!("/plyfs-{ID}"));
     assert_eq!(made["linux"]["resources"], json!({ "devices": [{ "allow": false, "access": "rwm" }] }));
 }
 
