@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use plyfs::oci::config::RunConfig;
+use plyfs::run::RunError;
 use plyfs::run::command::{Terminal, put_over};
 use plyfs::run::settings::Input;
 use plyfs::run::supervise::{Ended, Streams, follow, take_signals};
-use plyfs::run::{Instance, RunError};
 
 use super::{running, store};
 use crate::cli::exec::ExecArgs;
@@ -25,7 +25,7 @@ fn execute(args: &ExecArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
         bail!("the input device is not a TTY: leave -t out where standard input is no terminal");
     }
     let store = store::open(root)?;
-    let instance = Instance::new(&store, store.find_container(container)?);
+    let instance = running::enter(&store, container)?;
     let config = config(&instance.container.config, command, args);
     let terminal = if args.tty { Terminal::Yes } else { Terminal::No };
     // Several may run at once.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plyfs::run::Instance;
 
-use super::store;
+use super::{running, store};
 use crate::cli::kill::KillArgs;
 
 /// Sends the signal, and prints what the containers were called by.
@@ -14,7 +14,8 @@ use crate::cli::kill::KillArgs;
 pub fn run(args: &KillArgs, root: Option<&Path>) -> anyhow::Result<()> {
     let store = store::open(root)?;
     for name in &args.containers {
-        Instance::new(&store, store.find_container(name)?).kill(&args.signal)?;
+        let instance = Instance::new(&store, store.find_container(name)?);
+        running::inside(&instance, || Ok(instance.kill(&args.signal)?))?;
         println!("{name}");
     }
     Ok(())

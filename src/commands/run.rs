@@ -12,7 +12,7 @@ use plyfs::run::runtime::Runtime;
 use plyfs::run::settings::{Afterwards, Input, Limits, Network, RootAccess, Settings, Tmpfs, Volume};
 use plyfs::run::status::Record;
 use plyfs::run::supervise::{Streams, supervise, take_signals};
-use plyfs::run::{Instance, RunError, limits, runtime};
+use plyfs::run::{Instance, RunError, limits, rootless, runtime};
 use plyfs::store::Container;
 
 use super::{mounted, running, store};
@@ -30,6 +30,10 @@ fn make_and_run(args: &RunArgs, root: Option<&Path>) -> anyhow::Result<ExitCode>
     }
     let settings = settings(args)?;
     limits::check(&settings.limits)?;
+    // Told before the namespace makes root of everyone.
+    let root = &store::root(root)?;
+    rootless::become_root()?;
+    let root = Some(root.as_path());
     let (instance, options) = make(args, image, arguments, settings, root)?;
     // From here on signals wait, until there is a program to pass them on to.
     take_signals()?;

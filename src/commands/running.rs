@@ -9,7 +9,7 @@ use plyfs::run::container::Mounted;
 use plyfs::run::error::OURS;
 use plyfs::run::status::{Record, State};
 use plyfs::run::supervise::wait_until;
-use plyfs::run::{Instance, RunError};
+use plyfs::run::{Instance, RunError, rootless};
 use plyfs::store::{Container, Store};
 use serde_json::{Value, json};
 
@@ -18,6 +18,24 @@ const BUSY: Duration = Duration::from_millis(500);
 const DAEMON: Duration = Duration::from_secs(10);
 /// How long the process that waits for a container may take to clear up after it.
 const SUPERVISOR: Duration = Duration::from_secs(15);
+
+/// The container called `name`, in whose namespaces this process is from now on.
+///
+/// # Errors
+/// There is none, or its namespaces cannot be entered.
+pub fn enter(store: &Store, name: &str) -> anyhow::Result<Instance> {
+    let instance = Instance::new(store, store.find_container(name)?);
+    rootless::enter(&instance.root)?;
+    Ok(instance)
+}
+
+/// Does `work` on a container, in its namespaces.
+///
+/// # Errors
+/// Those of `work`; the namespaces cannot be entered.
+pub fn inside(instance: &Instance, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    rootless::inside(&instance.root, || work().map_err(|e| format!("{e:#}"))).map_err(anyhow::Error::msg)
+}
 
 /// Clears away what an ended container left: what its runtime keeps, the places made to be mounted on, its mount.
 ///
@@ -65,6 +83,11 @@ fn take_away(store: &Store, instance: &Instance) -> anyhow::Result<()> {
 /// It runs, or cannot be ended or unmounted.
 pub fn settle(store: &Store, container: &Container, force: Force) -> anyhow::Result<()> {
     let instance = Instance::new(store, container.clone());
+    inside(&instance, || settle_inside(store, &instance, force))
+}
+
+fn settle_inside(store: &Store, instance: &Instance, force: Force) -> anyhow::Result<()> {
+    let container = &instance.container;
     let Some(record) = Record::read(&instance.dir)? else { return Ok(()) };
     match record.state() {
         State::Running | State::Starting if force == Force::No => {
@@ -78,7 +101,7 @@ pub fn settle(store: &Store, container: &Container, force: Force) -> anyhow::Res
         Ok(Record::read(&instance.dir)?.is_none_or(|now| now.cleared || !now.is_supervised()))
     })?;
     match Record::read(&instance.dir)? {
-        Some(now) if !now.cleared => clear_away(store, &instance),
+        Some(now) if !now.cleared => clear_away(store, instance),
         _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plyfs::run::Instance;
 
-use super::store;
+use super::{running, store};
 use crate::cli::stop::StopArgs;
 
 /// Stops them, and prints what they were called by.
@@ -16,7 +16,7 @@ pub fn run(args: &StopArgs, root: Option<&Path>) -> anyhow::Result<()> {
     let store = store::open(root)?;
     for name in &args.containers {
         let instance = Instance::new(&store, store.find_container(name)?);
-        instance.stop(Duration::from_secs(args.time.into()))?;
+        running::inside(&instance, || Ok(instance.stop(Duration::from_secs(args.time.into()))?))?;
         println!("{name}");
     }
     Ok(())

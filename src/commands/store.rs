@@ -1,7 +1,7 @@
 //! The store that a command works on, and how it is told what cannot be done.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use plyfs::image::catalog::Image;
@@ -20,11 +20,15 @@ const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// # Errors
 /// There is none and it cannot be made.
 pub fn open(root: Option<&Path>) -> anyhow::Result<Store> {
-    let root = match root {
-        Some(root) => root.to_owned(),
-        None => Store::default_root()?,
-    };
-    Ok(Store::open(&root)?)
+    Ok(Store::open(&self::root(root)?)?)
+}
+
+/// Where the store at `root` is, or this user's.
+///
+/// # Errors
+/// Nothing says where.
+pub fn root(root: Option<&Path>) -> anyhow::Result<PathBuf> {
+    Ok(root.map_or_else(Store::default_root, |root| Ok(root.to_owned()))?)
 }
 
 /// The time of what is made now.

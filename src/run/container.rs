@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::command::Terminal;
 use super::error::RunError;
 use super::root::Root;
+use super::rootless::Rights;
 use super::runtime::{self, Runtime};
 use super::settings::Settings;
 use super::spec::{self, Bundle, Process};
@@ -91,6 +92,7 @@ impl Instance {
             identity: &identity,
             own_files: &self.dir,
             cgroups: limits::cgroups(),
+            rights: Rights::own(),
             seccomp,
         })?;
         write_json(&self.dir.join("config.json"), &bundle)?;

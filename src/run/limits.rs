@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::error::RunError;
+use super::rootless::Rights;
 use super::settings::Limits;
 use super::spec::Cgroups;
 use crate::sys::fs::geteuid;
@@ -10,8 +11,11 @@ use crate::sys::fs::geteuid;
 /// Where version 2 of control groups lists its controllers.
 const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
-/// The form of this machine's control groups.
+/// The form of the control groups that this process may make; an ordinary user may make none.
 pub fn cgroups() -> Cgroups {
+    if Rights::own() == Rights::Namespace {
+        return Cgroups::None;
+    }
     if fs::exists(CONTROLLERS).unwrap_or_default() {
         return Cgroups::Unified;
     }
@@ -37,7 +41,7 @@ pub fn check(limits: &Limits) -> Result<(), RunError> {
         Cgroups::Separate => separate_controllers(&mounts()),
         Cgroups::None => Vec::new(),
     };
-    check_against(limits, &there, geteuid().is_root())
+    check_against(limits, &there, geteuid().is_root() && Rights::own() == Rights::Machine)
 }
 
 /// [`check`] against the controllers that are there.

@@ -17,6 +17,7 @@ pub mod error;
 pub mod limits;
 pub mod own_files;
 pub mod root;
+pub mod rootless;
 pub mod runtime;
 pub mod seccomp;
 pub mod settings;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::error::RunError;
+use super::rootless::Rights;
 
 /// What is looked for, the best first.
 const NAMES: [&str; 3] = ["runc", "crun", "youki"];
@@ -65,6 +66,10 @@ impl Runtime {
     fn command(&self, verb: &str, log: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(self.dir.join(STATE));
+        // runc tries to make control groups otherwise; others find out by themselves.
+        if Rights::own() == Rights::Namespace && self.program.file_name() == Some(OsStr::new(NAMES[0])) {
+            command.arg("--rootless=true");
+        }
         command.arg("--log").arg(log).args(["--log-format", "json"]);
         command.arg(verb);
         command

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::error::RunError;
+use super::rootless::Rights;
 use super::settings::{Limits, Network, RootAccess, Settings};
 use super::user::Identity;
 use super::{command, command::Terminal};
@@ -69,6 +70,8 @@ pub struct Bundle<'a> {
     pub own_files: &'a Path,
     /// Which form the control groups of this machine have.
     pub cgroups: Cgroups,
+    /// Whose rights it is made with.
+    pub rights: Rights,
     /// What system calls it may make.
     pub seccomp: Option<Value>,
 }
@@ -142,7 +145,6 @@ pub fn process(process: &Process<'_>) -> Result<Value, RunError> {
         "cwd": cwd,
         "capabilities": { "bounding": CAPABILITIES, "effective": effective, "permitted": effective },
         "noNewPrivileges": false,
-        "oomScoreAdj": 0,
     }))
 }
 
@@ -160,11 +162,24 @@ fn mounts(bundle: &Bundle<'_>) -> Value {
         let options: Vec<&str> = options.split(',').collect();
         json!({ "destination": target, "type": kind, "source": source, "options": options })
     };
+    let pts = "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620";
+    let (pts, sys) = match (bundle.rights, bundle.settings.network) {
+        (Rights::Machine, _) => {
+            (format!("{pts},gid=5"), mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"))
+        }
+        (Rights::Namespace, Network::None) => {
+            (pts.to_owned(), mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"))
+        }
+        // The machine's network is not the namespace's, and sysfs shows it.
+        (Rights::Namespace, Network::Host) => {
+            (pts.to_owned(), mount("/sys", "bind", "/sys", "rbind,rslave,nosuid,noexec,nodev,ro"))
+        }
+    };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", "nosuid,noexec,nodev"),
         mount("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
-        mount("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
-        mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
+        mount("/dev/pts", "devpts", "devpts", &pts),
+        sys,
         mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         mount("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=67108864"),
     ];
@@ -202,7 +217,11 @@ fn linux(bundle: &Bundle<'_>) -> Value {
     if bundle.settings.network == Network::None {
         namespaces.push("network");
         // As docker: the ports of its own network are the container's.
-        sysctl = json!({ "net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647" });
+        sysctl = json!({ "net.ipv4.ip_unprivileged_port_start": "0" });
+        // Groups that are not mapped make no range.
+        if bundle.rights == Rights::Machine {
+            sysctl["net.ipv4.ping_group_range"] = json!("0 2147483647");
+        }
     }
     if bundle.cgroups == Cgroups::Unified {
         namespaces.push("cgroup");

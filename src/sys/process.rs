@@ -211,6 +211,39 @@ pub fn kill(pid: i32, signal: i32) -> super::Result<()> {
     super::check(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)
 }
 
+/// Moves the calling process, which must have one thread, into a new user namespace, where it may do everything, and a
+/// new mount namespace. Its ids are mapped to nothing yet.
+///
+/// # Errors
+/// `EPERM` or `ENOSPC` where the system forbids it.
+pub fn unshare_user_and_mounts() -> super::Result<()> {
+    // SAFETY: unshare takes no pointers; memory and descriptors stay as they are.
+    super::check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) }))
+        .map(drop)
+}
+
+/// `setns`: moves the calling process, which must have one thread, into a namespace of the given kind.
+///
+/// # Errors
+/// `EPERM`, `EINVAL` for the namespace that it is in already.
+pub fn join_namespace(namespace: BorrowedFd<'_>, kind: Namespace) -> super::Result<()> {
+    let kind = match kind {
+        Namespace::User => libc::CLONE_NEWUSER,
+        Namespace::Mount => libc::CLONE_NEWNS,
+    };
+    // SAFETY: setns takes no pointers, and the descriptor is borrowed for the call.
+    super::check(libc::c_long::from(unsafe { libc::setns(namespace.as_raw_fd(), kind) })).map(drop)
+}
+
+/// A kind of namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    /// Of users and privileges.
+    User,
+    /// Of mounts.
+    Mount,
+}
+
 /// A signal set of the given signals.
 fn signal_set(signals: &[i32]) -> libc::sigset_t {
     // SAFETY: sigemptyset initialises the zeroed set; sigaddset takes an initialised one.

@@ -31,6 +31,7 @@ fn made(settings: &Settings, uid: u32, cgroups: Cgroups) -> Value {
         identity: &identity(uid),
         own_files: Path::new("/own"),
         cgroups,
+        rights: Rights::Machine,
         seccomp: None,
     });
     let made = made.expect("good");
@@ -69,7 +70,6 @@ fn the_plain_container() {
             "cwd": "/srv",
             "capabilities": { "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES },
             "noNewPrivileges": false,
-            "oomScoreAdj": 0,
         })
     );
     let expected = [
