@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::spec::{self, Bundle, Process};
 use super::status::{self, Record, State};
 use super::supervise::wait_until;
-use super::{limits, own_files, seccomp, user};
+use super::{limits, own_files, rootless, seccomp, user};
 use crate::image::change::is_signal;
 use crate::oci::config::RunConfig;
 use crate::store::{Container, Store};
@@ -73,7 +73,7 @@ impl Instance {
         limits::check(&self.settings.limits)?;
         let config = &self.container.config;
         let root = Root::open(&self.root)?;
-        let identity = user::look_up(&root, &config.user)?;
+        let identity = rootless::fit(user::look_up(&root, &config.user)?)?;
         self.check_volumes()?;
         make_dir(&self.dir)?;
         own_files::write(&self.dir, self.container.id.as_str(), &self.settings)?;
@@ -128,7 +128,7 @@ impl Instance {
     /// The container does not run; there is no such user.
     pub fn prepare_exec(&self, config: &RunConfig, terminal: Terminal, file: &Path) -> Result<(), RunError> {
         self.running()?;
-        let identity = user::look_up(&Root::open(&self.root)?, &config.user)?;
+        let identity = rootless::fit(user::look_up(&Root::open(&self.root)?, &config.user)?)?;
         let hostname = spec::hostname(self.container.id.as_str(), &self.settings);
         let process = Process { config, identity: &identity, hostname: Some(&hostname), terminal };
         write_json(file, &spec::process(&process)?)

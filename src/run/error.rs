@@ -33,6 +33,16 @@ pub enum RunError {
     /// The group is not in the image.
     #[error("unable to find group {0}: no matching entries in group file")]
     NoGroup(String),
+    /// The user or group does not exist in the user namespace.
+    #[error(
+        "{kind} {id} cannot be had here: this user may use too few ids; an administrator gives more in /etc/subuid and /etc/subgid (usermod --add-subuids), and newuidmap must be installed"
+    )]
+    Unmapped {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Its number.
+        id: u32,
+    },
     /// A number that is no user's or group's.
     #[error("bad user {0:?}: uids and gids must be in range 0-2147483647")]
     IdRange(String),

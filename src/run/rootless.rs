@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::error::RunError;
+use super::user::Identity;
 use crate::sys::fs::geteuid;
 use crate::sys::process::{
     Fork, Namespace, Pid, WaitOptions, exit_now, fork, getgid, getuid, in_initial_user_namespace,
@@ -62,6 +63,43 @@ pub fn become_root() -> Result<(), RunError> {
     write("setgroups", "deny")?;
     write("uid_map", &format!("0 {uid} 1"))?;
     write("gid_map", &format!("0 {gid} 1"))
+}
+
+/// The identity with those groups only that this process's user namespace has.
+///
+/// # Errors
+/// [`RunError::Unmapped`]: it has not the user or the group.
+pub fn fit(identity: Identity) -> Result<Identity, RunError> {
+    if Rights::own() == Rights::Machine {
+        return Ok(identity);
+    }
+    let read = |name: &str| fs::read_to_string(Path::new("/proc/self").join(name)).unwrap_or_default();
+    let may_set_groups = read("setgroups").trim() != "deny";
+    fit_to(identity, &read("uid_map"), &read("gid_map"), may_set_groups.then_some(()))
+}
+
+/// [`fit`] to the content of the maps; `groups` where a process may set its groups.
+fn fit_to(identity: Identity, uids: &str, gids: &str, groups: Option<()>) -> Result<Identity, RunError> {
+    for (kind, id, map) in [("user", identity.uid, uids), ("group", identity.gid, gids)] {
+        if !is_mapped(map, id) {
+            return Err(RunError::Unmapped { kind, id });
+        }
+    }
+    let mut identity = identity;
+    identity.groups.retain(|gid| groups.is_some() && is_mapped(gids, *gid));
+    Ok(identity)
+}
+
+/// Whether a map (user_namespaces(7)) has an id of the inside.
+fn is_mapped(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let mut fields = line.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) = (fields.next(), fields.next(), fields.next())
+        else {
+            return false;
+        };
+        u64::from(id) >= first && u64::from(id) - first < count
+    })
 }
 
 /// Goes, as an ordinary user, into the namespaces in which `mount_point` is mounted. Where there are none, and for root,
@@ -210,6 +248,18 @@ mod tests {
         assert_eq!(subordinate(file, None, 1001), Some(Range { first: 300_000, count: 10 }));
         assert_eq!(subordinate(file, Some("bob"), 7), None);
         assert_eq!(subordinate(file, None, 1000), None);
+    }
+
+    #[test]
+    fn ids_that_are_not_mapped_are_refused() {
+        let identity = |uid, gid| Identity { uid, gid, groups: vec![7, 5000, 70_000], home: "/".into() };
+        let (single, many) = ("         0       1000          1\n", "0 1000 1\n1 100000 65536\n");
+        assert_eq!(fit_to(identity(0, 0), single, single, None).expect("mapped").groups, []);
+        assert_eq!(fit_to(identity(65_536, 1), many, many, Some(())).expect("mapped").groups, [7, 5000]);
+        let refused = fit_to(identity(0, 7), single, single, None).expect_err("not mapped").to_string();
+        assert!(refused.starts_with("group 7 cannot be had here"), "{refused}");
+        assert!(fit_to(identity(65_537, 0), many, many, Some(())).is_err());
+        assert!(!is_mapped("x y z\n0 0\n", 0));
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub enum Entry<'a> {
     Fifo(&'a str),
 }
 
+/// The ids of a user who owns nothing.
+const NOBODY: u32 = 65534;
+
 /// A store in a scratch directory. What is left in it is ended and unmounted when this is dropped.
 pub struct Run {
     dir: tempfile::TempDir,
@@ -76,6 +79,27 @@ impl Run {
         command.arg("--root").arg(self.path("store")).args(arguments);
         command.current_dir(self.dir.path()).stdin(Stdio::null()).env_remove("PLYFS_LOG");
         command
+    }
+
+    /// As [`Run::run`], as an ordinary user without any privilege, who owns the store.
+    pub fn run_as_user(&self, line: &str, script: &str) -> Said {
+        std::os::unix::fs::chown(self.dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let nobody = NOBODY.to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups", "--inh-caps=-all"]);
+        command.arg(self.path("plyfs")).arg("--root").arg(self.path("store"));
+        command.args(line.split_whitespace().chain(Some(script).filter(|script| !script.is_empty())));
+        command.current_dir(self.dir.path()).env("HOME", self.dir.path()).stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait(&mut child);
+        Said::of(&child.wait_with_output().unwrap())
+    }
+
+    /// Writes the archive that [`Run::import`] would import, and the program, for [`Run::run_as_user`].
+    pub fn write_for_user(&self) {
+        // Where it was built, that user may not go.
+        fs::copy(env!("CARGO_BIN_EXE_plyfs"), self.path("plyfs")).unwrap();
+        fs::write(self.path("image.tar"), image(&[])).unwrap();
     }
 
     /// Runs the program with the words of `line`, and `script` as its last one if there is any.
@@ -138,8 +162,11 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let removed = self.command(["rm", "--force", "--all"]).output();
-        if !removed.as_ref().is_ok_and(|output| output.status.success()) && self.path("store").exists() {
+        let removed = match self.path("plyfs").exists() {
+            true => self.run_as_user("rm --force --all", ""),
+            false => self.run("rm --force --all", ""),
+        };
+        if removed.code != Some(0) {
             eprintln!("removing what is left: {removed:?}");
         }
         for point in self.mounts() {

@@ -7,3 +7,4 @@ mod hostile;
 mod killed;
 mod life;
 mod options;
+mod rootless;
