@@ -254,7 +254,7 @@ mod tests {
     fn ids_that_are_not_mapped_are_refused() {
         let identity = |uid, gid| Identity { uid, gid, groups: vec![7, 5000, 70_000], home: "/".into() };
         let (single, many) = ("         0       1000          1\n", "0 1000 1\n1 100000 65536\n");
-        assert_eq!(fit_to(identity(0, 0), single, single, None).expect("mapped").groups, []);
+        assert!(fit_to(identity(0, 0), single, single, None).expect("mapped").groups.is_empty());
         assert_eq!(fit_to(identity(65_536, 1), many, many, Some(())).expect("mapped").groups, [7, 5000]);
         let refused = fit_to(identity(0, 7), single, single, None).expect_err("not mapped").to_string();
         assert!(refused.starts_with("group 7 cannot be had here"), "{refused}");
