@@ -4,17 +4,19 @@ use std::path::Path;
 
 use anyhow::Context;
 use plyfs::image::commit::{Clamp, CommitOptions, commit};
+use plyfs::layer::pack::IfWritten;
+use plyfs::mount::Pause;
 
-use super::{import, progress, store};
+use super::{import, mounted, progress, store};
 use crate::cli::commit::CommitArgs;
 
-/// Commits, and prints the image's ID.
+/// Commits, and prints the image's ID. Changes to a mounted container wait meanwhile, unless that is not wanted.
 ///
 /// # Errors
 /// There is no such container, a change makes no sense, or the store cannot be written; it is as before then.
 pub fn run(args: &CommitArgs, root: Option<&Path>) -> anyhow::Result<()> {
     let created = store::created()?;
-    let options = CommitOptions {
+    let mut options = CommitOptions {
         name: store::new_name(args.name.as_deref())?,
         author: args.author.clone(),
         message: args.message.clone(),
@@ -22,14 +24,25 @@ pub fn run(args: &CommitArgs, root: Option<&Path>) -> anyhow::Result<()> {
         compression: import::compression(args.compression),
         created: created.time,
         clamp: if created.set { Clamp::Later } else { Clamp::Nothing },
+        if_written: IfWritten::GoOn,
     };
     let store = store::open(root)?;
     let container = store.find_container(&args.container)?;
     let writer = store.lock()?;
+    let pause = match args.no_pause {
+        true => mounted::settle(&store, &container).map(|_| None)?,
+        false => mounted::pause(&store, &container)?,
+    };
+    if pause.is_some() {
+        options.if_written = IfWritten::Fail;
+    }
     let spinner = progress::spinner("committing");
     let image = commit(&writer, &container, &options)
         .with_context(|| format!("cannot commit container {}", container.name))?;
     spinner.finish_and_clear();
+    if let Some(Err(e)) = pause.map(Pause::end) {
+        eprintln!("plyfs: {e}; changes made meanwhile may be in the image in part");
+    }
     println!("{}", image.id());
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use plyfs::layer::diff::{Change, diff};
 
-use super::{human, store, tree};
+use super::{human, mounted, store, tree};
 use crate::cli::diff::{DiffArgs, DiffFormat};
 
 /// Prints the changes to standard output.
@@ -32,6 +32,7 @@ pub fn run(args: &DiffArgs, root: Option<&Path>) -> anyhow::Result<()> {
 fn of_container(name: &str, root: Option<&Path>) -> anyhow::Result<Vec<Change>> {
     let store = store::open(root)?;
     let container = store.find_container(name)?;
+    mounted::settle(&store, &container)?;
     let named = tree::Named::Container(container);
     let tree = tree::shown(&store, &named)?;
     let (upper, lowers) = tree.layers.split_first().context("the container has no layers")?;

@@ -19,6 +19,7 @@ pub fn run(args: &LayerPackArgs) -> anyhow::Result<()> {
     let options = PackOptions {
         latest_mtime: latest_mtime(std::env::var_os(SOURCE_DATE_EPOCH).as_deref())?,
         work: args.work.clone(),
+        ..PackOptions::default()
     };
     let packed = write(args, &options).with_context(|| format!("cannot pack {}", args.upper.display()))?;
     if args.output == OsStr::new("-") {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use plyfs::image::Catalog;
 use plyfs::mount::options::OptionError;
 use plyfs::mount::remount::remount;
@@ -66,7 +66,9 @@ fn prepare(
 ) -> anyhow::Result<PathBuf> {
     let store = store::open(root)?;
     let writer = store.lock()?;
-    let (image, mut container): (_, Container) = match tree::find(&store, name)? {
+    let named =
+        tree::find(&store, name).map_err(|e| anyhow!("{e}; to mount directories, name them with --lower"))?;
+    let (image, mut container): (_, Container) = match named {
         Named::Container(container) => (tree::image_of(&store, &container)?, container),
         Named::Image(_) => {
             let image = Catalog::read(&store)?.find(name)?.clone();

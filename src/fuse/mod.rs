@@ -3,6 +3,7 @@
 
 mod convert;
 mod core;
+mod gate;
 mod opens;
 mod options;
 mod protocol;
@@ -10,5 +11,6 @@ mod service;
 pub mod session;
 mod workers;
 
+pub use gate::{Gate, Shut};
 pub use options::{IoMode, ServiceOptions};
 pub use service::Service;

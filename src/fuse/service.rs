@@ -19,6 +19,7 @@ use crate::overlay::{Changes, Kind, NewFile, NewMode, Overlay, ROOT_NODE, Rename
 
 use super::convert::{caller, decode_device, errno, file_attr, file_type, no_attr, set_time};
 use super::core::{Core, GENERATION, WRITER, reply_empty, reply_xattr};
+use super::gate::{Gate, Pass};
 use super::opens::Wish;
 use super::options::ServiceOptions;
 use super::protocol::agree;
@@ -32,13 +33,19 @@ const LARGE_READ: u32 = 256 << 10;
 pub struct Service {
     core: Arc<Core>,
     workers: Workers,
+    gate: Gate,
 }
 
 impl Service {
     /// A service for `overlay`. Threads start when the first request needs one.
     pub fn new(overlay: Overlay, options: ServiceOptions) -> Service {
         let core = Core::new(overlay, options);
-        Service { core: Arc::new(core), workers: Workers::new() }
+        Service { core: Arc::new(core), workers: Workers::new(), gate: Gate::default() }
+    }
+
+    /// What holds back changes while the union is to stay as it is.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 
     /// Where the session puts its way of telling the kernel what to forget.
@@ -58,6 +65,20 @@ impl Service {
             self.workers.run(move || job(&core));
         } else {
             job(&self.core);
+        }
+    }
+
+    /// As [`Service::dispatch`], for a job that changes something: it waits while the gate is shut.
+    fn change(&self, slow: bool, job: impl FnOnce(&Core) + Send + 'static) {
+        let core = self.core.clone();
+        let job = move |pass: Pass| {
+            job(&core);
+            drop(pass);
+        };
+        match self.gate.admit(job) {
+            Some((pass, job)) if slow => self.workers.run(move || job(pass)),
+            Some((pass, job)) => job(pass),
+            None => {}
         }
     }
 }
@@ -105,7 +126,7 @@ impl Filesystem for Service {
         let changes =
             Changes { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
         let ids = self.core.set_ids(request.uid());
-        self.dispatch(self.is_slow(node), move |core| core.setattr(node, changes, ids, reply));
+        self.change(self.is_slow(node), move |core| core.setattr(node, changes, ids, reply));
     }
 
     fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
@@ -130,8 +151,11 @@ impl Filesystem for Service {
             kind => NewFile::Node(kind, decode_device(rdev)),
         };
         let mode = NewMode { mode: mode & 0o7777, umask };
-        let made = self.core.overlay.create(parent.0, name, new, mode, caller(request));
-        self.core.reply_entry(made.map(Some), reply);
+        let (name, caller) = (name.to_os_string(), caller(request));
+        self.change(false, move |core| {
+            let made = core.overlay.create(parent.0, &name, new, mode, caller);
+            core.reply_entry(made.map(Some), reply);
+        });
     }
 
     fn mkdir(
@@ -144,23 +168,31 @@ impl Filesystem for Service {
         reply: ReplyEntry,
     ) {
         let mode = NewMode { mode: mode & 0o7777, umask };
-        let made = self.core.overlay.create(parent.0, name, NewFile::Directory, mode, caller(request));
-        self.core.reply_entry(made.map(Some), reply);
+        let (name, caller) = (name.to_os_string(), caller(request));
+        self.change(false, move |core| {
+            let made = core.overlay.create(parent.0, &name, NewFile::Directory, mode, caller);
+            core.reply_entry(made.map(Some), reply);
+        });
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.core.overlay.unlink(parent.0, name), reply);
+        let name = name.to_os_string();
+        self.change(false, move |core| reply_empty(core.overlay.unlink(parent.0, &name), reply));
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.core.overlay.rmdir(parent.0, name), reply);
+        let name = name.to_os_string();
+        self.change(false, move |core| reply_empty(core.overlay.rmdir(parent.0, &name), reply));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let new = NewFile::Symlink(target.as_os_str());
-        let mode = NewMode { mode: 0o777, umask: 0 };
-        let made = self.core.overlay.create(parent.0, name, new, mode, caller(request));
-        self.core.reply_entry(made.map(Some), reply);
+        let (name, target, caller) = (name.to_os_string(), target.to_owned(), caller(request));
+        self.change(false, move |core| {
+            let new = NewFile::Symlink(target.as_os_str());
+            let mode = NewMode { mode: 0o777, umask: 0 };
+            let made = core.overlay.create(parent.0, &name, new, mode, caller);
+            core.reply_entry(made.map(Some), reply);
+        });
     }
 
     fn rename(
@@ -182,7 +214,11 @@ impl Filesystem for Service {
         } else {
             return reply.error(Errno::EINVAL);
         };
-        reply_empty(self.core.overlay.rename((parent.0, name), (newparent.0, newname), mode), reply);
+        let (name, newname) = (name.to_os_string(), newname.to_os_string());
+        self.change(false, move |core| {
+            let renamed = core.overlay.rename((parent.0, &name), (newparent.0, &newname), mode);
+            reply_empty(renamed, reply);
+        });
     }
 
     fn link(
@@ -194,7 +230,7 @@ impl Filesystem for Service {
         reply: ReplyEntry,
     ) {
         let (slow, newname) = (self.is_slow(node), newname.to_os_string());
-        self.dispatch(slow, move |core| {
+        self.change(slow, move |core| {
             core.reply_entry(core.overlay.link(node.0, newparent.0, &newname).map(Some), reply);
         });
     }
@@ -204,8 +240,10 @@ impl Filesystem for Service {
             return reply.error(Errno::ENOSYS);
         }
         let wish = self.wish(flags, request.uid());
-        let slow = (wish.write || wish.truncate) && self.is_slow(node);
-        self.dispatch(slow, move |core| core.open(node, wish, reply));
+        if wish.write || wish.truncate {
+            return self.change(self.is_slow(node), move |core| core.open(node, wish, reply));
+        }
+        self.core.open(node, wish, reply);
     }
 
     fn read(
@@ -236,11 +274,22 @@ impl Filesystem for Service {
     ) {
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let ids = if kill { SetIds::Drop } else { SetIds::Keep };
-        if !self.is_slow(node) {
-            return self.core.write(node, offset, data, ids, reply);
+        let slow = self.is_slow(node);
+        // What mappings wrote is on its way from the page cache: its writer is not waiting for it, but memory may
+        // be, and so may readers, who share a queue in the kernel with it.
+        if write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            if !slow {
+                return self.core.write(node, offset, data, ids, reply);
+            }
+            let data = data.to_vec();
+            return self.dispatch(true, move |core| core.write(node, offset, &data, ids, reply));
+        }
+        if !slow && let Some(pass) = self.gate.pass() {
+            self.core.write(node, offset, data, ids, reply);
+            return drop(pass);
         }
         let data = data.to_vec();
-        self.dispatch(true, move |core| core.write(node, offset, &data, ids, reply));
+        self.change(slow, move |core| core.write(node, offset, &data, ids, reply));
     }
 
     fn release(
@@ -376,7 +425,10 @@ impl Filesystem for Service {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        reply_empty(self.core.overlay.setxattr(node.0, name, value, flags as u32, caller(request)), reply);
+        let (name, value, caller) = (name.to_os_string(), value.to_vec(), caller(request));
+        self.change(false, move |core| {
+            reply_empty(core.overlay.setxattr(node.0, &name, &value, flags as u32, caller), reply);
+        });
     }
 
     fn getxattr(&self, _request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -396,7 +448,8 @@ impl Filesystem for Service {
     }
 
     fn removexattr(&self, _request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.core.overlay.removexattr(node.0, name), reply);
+        let name = name.to_os_string();
+        self.change(false, move |core| reply_empty(core.overlay.removexattr(node.0, &name), reply));
     }
 
     fn access(&self, _request: &Request, _node: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
@@ -415,14 +468,14 @@ impl Filesystem for Service {
         reply: ReplyCreate,
     ) {
         let mode = NewMode { mode: mode & 0o7777, umask };
-        let made = self.core.overlay.create(parent.0, name, NewFile::Regular, mode, caller(request));
-        match made {
-            Ok(entry) => {
-                let wish = Wish { truncate: false, ..self.wish(OpenFlags(flags), request.uid()) };
-                self.core.finish_create(&entry, wish, reply);
+        let wish = Wish { truncate: false, ..self.wish(OpenFlags(flags), request.uid()) };
+        let (name, caller) = (name.to_os_string(), caller(request));
+        self.change(false, move |core| {
+            match core.overlay.create(parent.0, &name, NewFile::Regular, mode, caller) {
+                Ok(entry) => core.finish_create(&entry, wish, reply),
+                Err(e) => reply.error(errno(e)),
             }
-            Err(e) => reply.error(errno(e)),
-        }
+        });
     }
 
     fn ioctl(
@@ -451,7 +504,7 @@ impl Filesystem for Service {
     ) {
         let ids = self.core.set_ids(request.uid());
         let span = Span { offset, length };
-        self.dispatch(true, move |core| reply_empty(core.overlay.fallocate(node.0, span, mode, ids), reply));
+        self.change(true, move |core| reply_empty(core.overlay.fallocate(node.0, span, mode, ids), reply));
     }
 
     fn lseek(
@@ -483,7 +536,7 @@ impl Filesystem for Service {
         reply: ReplyWrite,
     ) {
         let ids = self.core.set_ids(request.uid());
-        self.dispatch(true, move |core| {
+        self.change(true, move |core| {
             let (from, to) = ((from.0, from_offset), (to.0, to_offset));
             match core.overlay.copy_file_range(from, to, length, ids) {
                 Ok(copied) => reply.written(copied as u32),

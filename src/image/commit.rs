@@ -1,7 +1,8 @@
 //! Commit: a container's changes as a new layer on its image.
 
+use crate::layer::LayerError;
 use crate::layer::compress::Compressor;
-use crate::layer::pack::{PackOptions, Packed, pack};
+use crate::layer::pack::{IfWritten, PackOptions, Packed, pack};
 use crate::layer::unpack::UnpackOptions;
 use crate::oci::config::History;
 use crate::oci::media_type::Compression;
@@ -32,6 +33,8 @@ pub struct CommitOptions {
     pub created: Timestamp,
     /// Whether times of files after `created` become it (`SOURCE_DATE_EPOCH`).
     pub clamp: Clamp,
+    /// What to do about a file that is written while it is read.
+    pub if_written: IfWritten,
 }
 
 /// What becomes of files with a later time than the image's.
@@ -62,7 +65,14 @@ pub fn commit(writer: &Writer<'_>, container: &Container, options: &CommitOption
         config.extra.remove(stale);
     }
 
-    let (blob, packed) = pack_changes(writer, container, &base, options)?;
+    let (blob, packed) = match pack_changes(writer, container, &base, options) {
+        // Whoever could still write it may have come to wait by now, where the container is paused.
+        Err(ImageError::Layer(LayerError::Changed { path })) => {
+            log::info!("{} changed while it was read; packing anew", path.display());
+            pack_changes(writer, container, &base, options)?
+        }
+        packed => packed?,
+    };
     let created = Some(time::format(options.created));
     let created_by = Some(describe(&options.changes));
     let step = History {
@@ -98,7 +108,7 @@ fn pack_changes(
     let lowers = layer_dirs(writer, base, &UnpackOptions::default())?;
     let paths = writer.store().container_paths(&container.id);
     let latest_mtime = (options.clamp == Clamp::Later).then(|| options.created.as_second());
-    let pack_options = PackOptions { latest_mtime, work: Some(paths.work) };
+    let pack_options = PackOptions { latest_mtime, work: Some(paths.work), if_written: options.if_written };
     let mut out = Compressor::new(writer.stage_blob()?, options.compression)
         .map_err(ImageError::io("compress the layer"))?;
     let packed = pack(&paths.upper, &lowers, &pack_options, &mut out)?;

@@ -21,6 +21,6 @@ pub struct Tree {
 /// # Errors
 /// A layer cannot be read, or `out` not be written.
 pub fn export(tree: &Tree, latest_mtime: Option<i64>, out: impl Write) -> Result<Packed> {
-    let options = PackOptions { latest_mtime, work: tree.work.clone() };
+    let options = PackOptions { latest_mtime, work: tree.work.clone(), ..PackOptions::default() };
     Ok(squash(&tree.layers, &[], &options, out)?)
 }

@@ -190,8 +190,8 @@ impl Files for LayerFiles {
             Found::File(file, data) if file.node.kind == Kind::File => data.ok_or(FilesError::DataMissing)?,
             Found::Dir(_) | Found::File(..) => return Err(FilesError::NotRegular),
         };
-        let (file, size) = data.dir.open_file(&data.name)?;
-        if size > MAX_CONTENT {
+        let (file, state) = data.dir.open_file(&data.name)?;
+        if state.size > MAX_CONTENT {
             return Err(FilesError::TooLarge);
         }
         let mut content = Vec::new();

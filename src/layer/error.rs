@@ -33,8 +33,11 @@ pub enum LayerError {
         /// The file.
         path: PathBuf,
     },
-    /// A file became shorter, or another file, while it was read.
-    #[error("{} changed while it was read", path.display())]
+    /// A file became shorter, or another file, or was written, while it was read.
+    #[error(
+        "{} changed while it was read; stop the programs that write it, or mount with -o io=cached",
+        path.display()
+    )]
     Changed {
         /// The file.
         path: PathBuf,

@@ -46,6 +46,22 @@ pub struct Located {
     pub node: Node,
 }
 
+/// What tells whether a regular file was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataState {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Modification and change: seconds and nanoseconds. The change counts, as a writer may set the other back.
+    times: [(i64, u64); 2],
+}
+
+impl DataState {
+    fn of(stat: &fs::Stat) -> DataState {
+        let times = [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)];
+        DataState { size: stat.st_size as u64, times }
+    }
+}
+
 impl Dir {
     /// Opens a layer's root; links in `path` are followed, as it is the caller who names it.
     ///
@@ -121,11 +137,11 @@ impl Dir {
         Ok(entries)
     }
 
-    /// Opens a regular file for reading; returns it with its present size.
+    /// Opens a regular file for reading; returns it with its present state.
     ///
     /// # Errors
     /// [`LayerError::System`]; [`LayerError::Changed`] where it is no regular file any more.
-    pub fn open_file(&self, name: &OsStr) -> Result<(File, u64), LayerError> {
+    pub fn open_file(&self, name: &OsStr) -> Result<(File, DataState), LayerError> {
         // A FIFO put in the file's place must not hold us up.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd =
@@ -134,7 +150,7 @@ impl Dir {
         if fs::FileType::from_raw_mode(stat.st_mode) != fs::FileType::RegularFile {
             return Err(LayerError::Changed { path: self.path_of(name) });
         }
-        Ok((File::from(fd), stat.st_size as u64))
+        Ok((File::from(fd), DataState::of(&stat)))
     }
 
     /// What the layer itself has under this name.
@@ -188,12 +204,21 @@ impl Located {
             let target = fs::readlinkat(&self.dir.fd, &self.name, Vec::new());
             return target.map(|t| t.into_bytes()).map_err(|e| self.dir.system(&self.name, "read link", e));
         }
-        let (mut file, size) = self.dir.open_file(&self.name)?;
-        let mut target = Vec::with_capacity(size as usize);
+        let (mut file, state) = self.dir.open_file(&self.name)?;
+        let mut target = Vec::with_capacity(state.size as usize);
         match file.read_to_end(&mut target) {
             Ok(_) => Ok(target),
             Err(e) => Err(self.read_error(&e)),
         }
+    }
+
+    /// The present state of this file, which was opened by [`Dir::open_file`].
+    ///
+    /// # Errors
+    /// [`LayerError::System`].
+    pub fn state(&self, file: &File) -> Result<DataState, LayerError> {
+        let stat = fs::fstat(file).map_err(|e| self.dir.system(&self.name, "stat", e))?;
+        Ok(DataState::of(&stat))
     }
 
     /// The value of a mark of the file, whichever name space it is in.

@@ -3,11 +3,13 @@
 //! Knows processes, signals and mount tables; what a union does is the engine's, and how the kernel is
 //! answered the adapter's affair.
 
+mod control;
 pub mod daemon;
 pub mod helper;
 pub mod logging;
 mod mountinfo;
 pub mod options;
+pub mod pause;
 pub mod remount;
 pub mod serve;
 pub mod unmount;
@@ -15,5 +17,6 @@ mod watch;
 
 pub use daemon::Outcome;
 pub use options::Options;
+pub use pause::{Pause, PauseError, flush};
 pub use serve::{Attachment, MountError, mount};
 pub use unmount::{Lazy, UnmountError, unmount};

@@ -7,6 +7,7 @@ mod value;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use crate::fuse::session::{Permissions, SessionOptions};
 use crate::fuse::{IoMode, ServiceOptions};
@@ -38,6 +39,8 @@ pub struct Options {
     pub debug: bool,
     /// Take the mount away should the daemon be killed (`noauto_unmount` turns it off).
     pub auto_unmount: bool,
+    /// Where the daemon listens for those who want it to pause; no option of a mount. See [`super::pause`].
+    pub control: Option<PathBuf>,
     /// What was ignored.
     pub warnings: Vec<Warning>,
 }
@@ -53,6 +56,7 @@ impl Default for Options {
             remount: false,
             debug: false,
             auto_unmount: true,
+            control: None,
             warnings: Vec::new(),
         }
     }

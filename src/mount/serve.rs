@@ -6,13 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::control::Control;
 use super::daemon::{self, LaunchError, Outcome, Ready};
 use super::mountinfo;
 use super::options::Options;
 use super::unmount::{Mounted, resolve};
 use super::watch::Watcher;
-use crate::fuse::Service;
 use crate::fuse::session::Session;
+use crate::fuse::{Gate, Service};
 use crate::overlay::{OpenError, Overlay};
 use crate::sys::Errno;
 use crate::sys::fs::clear_umask;
@@ -93,10 +94,11 @@ fn serve(options: Options, target: &Path, ready: Ready) -> Result<(), MountError
     config.mountpoint = Some(mountpoint.clone());
     let overlay = Overlay::open(config)?;
     let service = Service::new(overlay, options.service);
+    let gate = service.gate();
     let session = Session::mount(service, &mountpoint, &options.session).map_err(MountError::Mount)?;
 
-    let live = LiveMount { mounted: Mounted::locate(&mountpoint), mountpoint, watcher };
-    live.serve(session, ready)
+    let mounted = Mounted::locate(&mountpoint);
+    LiveMount { mounted, mountpoint, watcher, gate, control: options.control }.serve(session, ready)
 }
 
 /// The absolute path of the mount point. Mounts there whose daemon died are taken away first.
@@ -119,6 +121,9 @@ struct LiveMount {
     mounted: Mounted,
     mountpoint: PathBuf,
     watcher: Option<Watcher>,
+    gate: Gate,
+    /// Where to listen.
+    control: Option<PathBuf>,
 }
 
 /// What can happen to a live mount.
@@ -135,7 +140,9 @@ impl LiveMount {
         if let Some(watcher) = &mut self.watcher {
             watcher.guard(&self.mounted);
         }
+        let mut control = None;
         let served = start_threads(session)
+            .inspect(|_| control = self.listen())
             .and_then(|events| ready.announce().map(|()| events))
             .map_err(MountError::SetUp)
             .and_then(|events| self.follow(&events));
@@ -143,10 +150,20 @@ impl LiveMount {
         if served.is_err() {
             self.take_away();
         }
+        if let Some(control) = control {
+            control.remove();
+        }
         if let Some(watcher) = self.watcher {
             watcher.dismiss();
         }
         served
+    }
+
+    /// Listens at the control socket. The mount serves without one, too.
+    fn listen(&self) -> Option<Control> {
+        let path = self.control.as_deref()?;
+        let control = Control::listen(path, self.gate.clone());
+        control.inspect_err(|e| log::warn!("nobody can pause the mount: {}: {e}", path.display())).ok()
     }
 
     /// Waits for the end. Those who hold files of a mount that a signal detached are served for a while;
@@ -157,6 +174,7 @@ impl LiveMount {
             match next_event(events, deadline) {
                 Some(Event::Signal(signal)) if deadline.is_none() => {
                     log::info!("signal {signal}: unmounting {}", self.mountpoint.display());
+                    self.gate.open_for_good();
                     if self.take_away() {
                         deadline = Some(Instant::now() + BUSY_GRACE);
                     }

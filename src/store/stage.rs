@@ -60,13 +60,11 @@ impl BlobWriter {
         Ok(BlobWriter { file, scrap, digester: Digester::new(), size: 0 })
     }
 
-    /// Waits until the bytes are on disk.
+    /// The blob, complete. It reaches the disk when it is published: of what an archive holds not all may be wanted.
     ///
     /// # Errors
-    /// What the system says; the bytes are thrown away.
+    /// None at present.
     pub fn finish(self) -> Result<StagedBlob> {
-        let path = || self.scrap.layout.tmp.path().join(&self.scrap.name);
-        self.file.sync_all().map_err(StoreError::system("write out", path()))?;
         Ok(StagedBlob { digest: self.digester.finish(), size: self.size, scrap: self.scrap })
     }
 
@@ -100,7 +98,7 @@ impl Write for BlobWriter {
     }
 }
 
-/// A blob that is on disk and can be published. Dropped, it is removed.
+/// A blob that is complete and can be published. Dropped, it is removed.
 #[derive(Debug)]
 pub struct StagedBlob {
     digest: Digest,
@@ -135,8 +133,10 @@ impl StagedBlob {
         Ok(file)
     }
 
-    /// Moves it to where blobs are, over an older file of the same digest, which might be damaged.
+    /// Brings it to disk and moves it to where blobs are, over an older file of the same digest, which might be damaged.
     pub(super) fn publish(&self) -> Result<()> {
+        let path = || self.scrap.layout.tmp.path().join(&self.scrap.name);
+        self.open()?.sync_all().map_err(StoreError::system("write out", path()))?;
         self.scrap.publish(&self.scrap.layout.blobs, &self.digest.hex())
     }
 }

@@ -9,6 +9,7 @@ pub mod handle;
 pub mod mount;
 pub mod process;
 pub mod random;
+pub mod socket;
 pub mod xattr;
 
 pub use rustix::io::Errno;

@@ -28,10 +28,9 @@ fn usage() {
     let scratch = Scratch::new();
     for (line, message) in [
         ("frobnicate", "unrecognized subcommand 'frobnicate'"),
-        ("mount", "<TARGET>"),
+        ("mount", "<CONTAINER|IMAGE|TARGET>"),
         ("mount --lower lower --frob merged", "unexpected argument '--frob'"),
-        ("mount --lower lower merged other", "unexpected argument 'other'"),
-        ("unmount", "<DIR>"),
+        ("unmount", "<DIR|CONTAINER>"),
         ("diff --upper upper", "--lower <DIR>"),
         ("diff --upper upper --lower lower --format xml", "[possible values: text, json]"),
         ("layer pack --upper upper", "--output <FILE>"),
@@ -41,7 +40,7 @@ fn usage() {
     }
     let said = scratch.run("");
     assert_eq!(said.code, Some(2));
-    assert!(said.err.contains("Usage: plyfs <COMMAND>"), "{said:?}");
+    assert!(said.err.contains("Usage: plyfs [OPTIONS] <COMMAND>"), "{said:?}");
 }
 
 #[test]
@@ -50,8 +49,10 @@ fn layers_that_are_missing() {
     fs::write(scratch.path("plain"), "").unwrap();
     symlink("nowhere", scratch.path("dangling")).unwrap();
     let open = "check that it exists, is a directory and can be searched";
-    let cases: [(&str, &[&str]); 8] = [
-        ("mount merged", &["no lowerdir given", "-o lowerdir="]),
+    let cases: [(&str, &[&str]); 10] = [
+        ("mount merged", &["no container and no image is called \"merged\"", "--lower"]),
+        ("mount -o upperdir=upper,workdir=work merged", &["no lowerdir given", "-o lowerdir="]),
+        ("mount --lower lower merged other", &["unexpected \"other\"", "mounted at \"merged\""]),
         ("mount --lower missing merged", &["cannot open the lower directory missing: No such file", open]),
         ("mount --lower plain merged", &["lower directory plain: Not a directory", open]),
         ("mount --lower dangling merged", &["lower directory dangling: No such file", open]),

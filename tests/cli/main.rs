@@ -9,4 +9,5 @@ mod images;
 mod images_fixture;
 mod images_layers;
 mod mount;
+mod pause;
 mod scratch;

@@ -32,8 +32,9 @@ impl Scratch {
     /// The program with its working directory here and nothing to read.
     pub fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new("timeout");
-        command.arg("20").arg(env!("CARGO_BIN_EXE_plyfs")).args(arguments);
+        command.arg("100").arg(env!("CARGO_BIN_EXE_plyfs")).args(arguments);
         command.current_dir(self.dir.path()).stdin(Stdio::null()).env_remove("PLYFS_LOG");
+        command.env("PLYFS_ROOT", self.dir.path().join("images"));
         command
     }
 

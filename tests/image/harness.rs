@@ -11,6 +11,7 @@ use plyfs::image::import::{ImportOptions, import};
 use plyfs::image::time::{self, Timestamp};
 use plyfs::image::unpacked::layer_dirs;
 use plyfs::image::{Catalog, Image, ImageError, export, platform};
+use plyfs::layer::pack::IfWritten;
 use plyfs::layer::unpack::UnpackOptions;
 use plyfs::oci::media_type::Compression;
 use plyfs::store::{Container, ContainerImage, NewContainer, Store};
@@ -134,6 +135,7 @@ pub fn plain_commit() -> CommitOptions {
         compression: Compression::Gzip,
         created: created(),
         clamp: Clamp::Nothing,
+        if_written: IfWritten::GoOn,
     }
 }
 

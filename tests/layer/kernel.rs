@@ -135,7 +135,8 @@ fn compare(seed: u64, options: &str, kinds: usize) -> Option<usize> {
     let after = Tree::read(&overlay.at);
     drop(overlay);
     let context = format!("seed {seed}, {options}");
-    let tar = entries(&layers.pack_with(&PackOptions { work: Some(dir.clone()), latest_mtime: None }).1);
+    let tar =
+        entries(&layers.pack_with(&PackOptions { work: Some(dir.clone()), ..PackOptions::default() }).1);
     let applied = before.clone().apply(&tar);
     if applied != after {
         let paths: Vec<_> = tar.iter().map(|e| (&e.path, &e.kind, &e.link)).collect();

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use plyfs::format::origin::Origin;
 use plyfs::layer::LayerError;
-use plyfs::layer::pack::{PackOptions, pack, pack_to_file};
+use plyfs::layer::pack::{IfWritten, PackOptions, pack, pack_to_file};
 use plyfs::oci::digest::{DiffId, Digest};
 use plyfs::sys::fs::FileType;
 use plyfs::sys::handle::name_to_handle_at;
@@ -85,7 +85,7 @@ fn source_date_epoch_clamps_newer_times_only() {
     set_mtime(&t.upper.root.join("new"), 200, 0);
     set_mtime(&t.upper.root.join("old"), 50, 0);
     set_mtime(&t.upper.root.join("just"), 100, 1);
-    let all = entries(&t.pack_with(&PackOptions { latest_mtime: Some(100), work: None }).1);
+    let all = entries(&t.pack_with(&PackOptions { latest_mtime: Some(100), ..PackOptions::default() }).1);
     assert_eq!(["new", "old", "just"].map(|path| find(&all, path).mtime), [100, 50, 100]);
     assert!(find(&all, "just").pax.is_empty());
 }
@@ -307,7 +307,7 @@ fn indexed(t: &Layers) -> PackOptions {
     let work = t.beside("work");
     fs::create_dir_all(work.join("index")).expect("an index");
     fs::hard_link(t.upper.root.join("a"), work.join("index").join(origin.index_name())).expect("an entry");
-    PackOptions { work: Some(work), latest_mtime: None }
+    PackOptions { work: Some(work), ..PackOptions::default() }
 }
 
 #[test]
@@ -348,4 +348,42 @@ fn an_index_without_missing_names_changes_nothing() {
     let all = entries(&t.pack_with(&options).1);
     let paths: Vec<&str> = all.iter().map(|e| e.path.as_str()).collect();
     assert_eq!(paths, [".wh.b", ".wh.d", "a"]);
+}
+
+/// A place for a tar during whose writing a file of the layer is written.
+struct Meddler {
+    path: std::path::PathBuf,
+    tar: Vec<u8>,
+}
+
+impl std::io::Write for Meddler {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.tar.extend_from_slice(bytes);
+        fs::OpenOptions::new().append(true).open(&self.path)?.write_all(b"more")?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_that_is_written_meanwhile_is_refused_where_that_is_asked_for() {
+    let t = Layers::new();
+    let long = "x".repeat(1 << 20);
+    t.upper.file("long", &long);
+    t.settle();
+    for (if_written, refused) in [(IfWritten::GoOn, false), (IfWritten::Fail, true)] {
+        let mut meddler = Meddler { path: t.upper.root.join("long"), tar: Vec::new() };
+        let options = PackOptions { if_written, ..PackOptions::default() };
+        match pack(&t.upper.root, &t.lowers(), &options, &mut meddler) {
+            Err(LayerError::Changed { path }) => assert!(refused && path.ends_with("long")),
+            packed => {
+                packed.expect("packed");
+                assert!(!refused);
+                assert_eq!(find(&entries(&meddler.tar), "long").data, long.as_bytes());
+            }
+        }
+    }
 }

@@ -286,7 +286,8 @@ fn an_upper_without_unnamed_files(stand: Stand) {
     assert_eq!(&read, b"new", "unlinked before it was copied up");
     for name in ["file", "one"] {
         fs::write(mount.path(name), "new").unwrap();
-        assert_eq!(fs::read(outer.path(&format!("upper/{name}"))).unwrap(), b"new");
+        let copy = outer.path("upper").join(name);
+        assert_eq!(fs::read(copy).unwrap(), b"new");
     }
     assert_eq!(
         fs::read_dir(outer.path("work/work")).unwrap().count(),

@@ -5,12 +5,16 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
+use super::bounded::{Allowance, Bounded};
 use crate::image::MAX_DOCUMENT;
 use crate::image::error::{ImageError, Result};
 use crate::layer::compress::decompress;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
 use crate::store::{StagedBlob, Writer};
+
+/// How long an entry's headers may be together, in bytes.
+const MOST_HEADERS: u64 = 1 << 20;
 
 /// How much an archive may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,28 +51,55 @@ impl Parts {
         let read = || ImageError::io("read the archive");
         let (_, tar) = decompress(input).map_err(read())?;
         let mut parts = Parts::default();
-        let mut archive = tar::Archive::new(tar);
-        for entry in archive.entries().map_err(read())? {
+        let allowance = Allowance::default();
+        let mut archive = tar::Archive::new(Bounded::new(tar, allowance.clone()));
+        let mut entries = archive.entries().map_err(read())?;
+        loop {
+            allowance.grant(MOST_HEADERS);
+            let Some(entry) = entries.next() else { break };
             let mut entry = entry.map_err(read())?;
-            let Some(path) = plain_path(&String::from_utf8_lossy(&entry.path_bytes())) else { continue };
-            match entry.header().entry_type() {
-                tar::EntryType::Regular | tar::EntryType::Continuous => {
-                    parts.stage(writer, path, &mut entry, limits)?;
-                }
-                tar::EntryType::Symlink | tar::EntryType::Link => {
-                    let target = entry.link_name_bytes().unwrap_or_default();
-                    let target = String::from_utf8_lossy(&target).into_owned();
-                    let beside = entry.header().entry_type() == tar::EntryType::Symlink;
-                    let base = if beside { path.rsplit_once('/').map_or("", |(dir, _)| dir) } else { "" };
-                    if let Some(target) = joined_path(base, &target) {
-                        parts.count(0, limits)?;
-                        parts.links.insert(path, target);
-                    }
-                }
-                _ => {}
-            }
+            allowance.grant(u64::MAX);
+            parts.count(1, 0, limits)?;
+            parts.take_in(writer, &mut entry, limits)?;
+            parts.pass_over(&mut entry, limits)?;
         }
+        // A writer at the other end of a pipe wants to get rid of all, and a checksum may follow.
+        allowance.grant(u64::MAX);
+        parts.pass_over(&mut archive.into_inner(), limits)?;
         Ok(parts)
+    }
+
+    /// Takes in an entry of a tar, if it is a file or a link.
+    fn take_in(
+        &mut self,
+        writer: &Writer<'_>,
+        entry: &mut tar::Entry<'_, impl Read>,
+        limits: &ArchiveLimits,
+    ) -> Result<()> {
+        let Some(path) = plain_path(&String::from_utf8_lossy(&entry.path_bytes())) else { return Ok(()) };
+        let kind = entry.header().entry_type();
+        match kind {
+            tar::EntryType::Regular | tar::EntryType::Continuous => self.stage(writer, path, entry, limits),
+            tar::EntryType::Symlink | tar::EntryType::Link => {
+                let target = entry.link_name_bytes().unwrap_or_default();
+                let target = String::from_utf8_lossy(&target).into_owned();
+                let beside = kind == tar::EntryType::Symlink;
+                let base = if beside { path.rsplit_once('/').map_or("", |(dir, _)| dir) } else { "" };
+                if let Some(target) = joined_path(base, &target) {
+                    self.links.insert(path, target);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads what nobody wanted; it counts.
+    fn pass_over(&mut self, rest: &mut impl Read, limits: &ArchiveLimits) -> Result<()> {
+        let left = limits.bytes.saturating_sub(self.bytes);
+        let mut bounded = rest.take(left.saturating_add(1));
+        let size = io::copy(&mut bounded, &mut io::sink()).map_err(ImageError::io("read the archive"))?;
+        self.count(0, size, limits)
     }
 
     /// Reads an image layout that is a directory. Links in it are not followed.
@@ -90,6 +121,7 @@ impl Parts {
                 } else if kind.is_file() {
                     let mut file = File::open(entry.path())
                         .map_err(ImageError::io("open a file of the image layout"))?;
+                    parts.count(1, 0, limits)?;
                     parts.stage(writer, path, &mut file, limits)?;
                 }
             }
@@ -109,16 +141,16 @@ impl Parts {
         let left = limits.bytes.saturating_sub(self.bytes);
         let mut bounded = content.take(left.saturating_add(1));
         let size = io::copy(&mut bounded, &mut blob).map_err(ImageError::io("read the archive"))?;
-        self.count(size, limits)?;
+        self.count(0, size, limits)?;
         let blob = blob.finish()?;
         self.paths.insert(path, blob.digest());
         self.blobs.insert(blob.digest(), blob);
         Ok(())
     }
 
-    fn count(&mut self, size: u64, limits: &ArchiveLimits) -> Result<()> {
-        self.entries += 1;
-        self.bytes += size;
+    fn count(&mut self, entries: u64, bytes: u64, limits: &ArchiveLimits) -> Result<()> {
+        self.entries = self.entries.saturating_add(entries);
+        self.bytes = self.bytes.saturating_add(bytes);
         let over = |what: &str, limit: u64| {
             Err(ImageError::Archive(format!("it has more than {limit} {what}; the limit can be raised")))
         };
@@ -239,5 +271,37 @@ mod tests {
         assert_eq!(plain_path("."), None);
         assert_eq!(joined_path("a/b", "../c/layer.tar").as_deref(), Some("a/c/layer.tar"));
         assert_eq!(joined_path("a", "../../c"), None);
+    }
+
+    fn read(archive: &[u8], limits: &ArchiveLimits) -> Result<Parts> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = crate::store::Store::open(&dir.path().join("store")).expect("a store");
+        Parts::from_tar(&store.lock().expect("a lock"), archive, limits)
+    }
+
+    /// A file `f` with a GNU long name of so many bytes, and what stands behind it.
+    fn long_named(length: usize, behind: &[u8]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, "n".repeat(length), &b"x"[..]).expect("appended");
+        [tar.into_inner().expect("an archive"), behind.to_vec()].concat()
+    }
+
+    #[test]
+    fn headers_are_read_no_further_than_their_limit() {
+        let limits = ArchiveLimits::default();
+        assert!(read(&long_named(200, b""), &limits).expect("read").has(&"n".repeat(200)));
+        assert!(read(&long_named(2 << 20, b""), &limits).is_err());
+    }
+
+    #[test]
+    fn everything_counts_to_the_end() {
+        let archive = long_named(1, &[7; 50_000]);
+        let limits = |entries, bytes| ArchiveLimits { entries, bytes };
+        assert!(read(&archive, &limits(1, 52_000)).is_ok());
+        assert!(read(&archive, &limits(1, 49_999)).is_err());
+        assert!(read(&archive, &limits(0, 52_000)).is_err());
     }
 }

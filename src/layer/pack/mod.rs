@@ -38,6 +38,18 @@ pub struct PackOptions {
     /// The union's work directory. Its index names the lower files that were changed under one of their
     /// several names; without it the others keep their old content in the layer.
     pub work: Option<PathBuf>,
+    /// What to do about a file that is written while it is read.
+    pub if_written: IfWritten,
+}
+
+/// What becomes of a packing when a file is written while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfWritten {
+    /// The file is taken as it was read, as long as it does not shrink.
+    #[default]
+    GoOn,
+    /// The packing fails.
+    Fail,
 }
 
 /// A layer that was written.
@@ -56,7 +68,7 @@ pub struct Packed {
 ///
 /// # Errors
 /// Those of reading a layer; [`LayerError::DataMissing`] where a file's data should lie in a lower that was
-/// not given; [`LayerError::Changed`] where a file shrank meanwhile; [`LayerError::Write`]. What has been
+/// not given; [`LayerError::Changed`] where a file shrank meanwhile, or was written (see [`IfWritten`]); [`LayerError::Write`]. What has been
 /// written by then is no layer.
 pub fn pack(
     upper: &Path,
@@ -238,7 +250,8 @@ impl<W: Write> Packer<'_, W> {
         let Some(place) = &lookup.data else {
             return Err(LayerError::DataMissing { path: lookup.file.path() });
         };
-        let (mut file, size) = place.dir.open_file(&place.name)?;
+        let (mut file, state) = place.dir.open_file(&place.name)?;
+        let size = state.size;
         header.size = size;
         self.write_header(&header)?;
         let mut left = size;
@@ -252,6 +265,9 @@ impl<W: Write> Packer<'_, W> {
             };
             self.out.write_all(&self.buffer[..read]).map_err(LayerError::Write)?;
             left -= read as u64;
+        }
+        if self.options.if_written == IfWritten::Fail && place.state(&file)? != state {
+            return Err(LayerError::Changed { path: place.path() });
         }
         let padding = size.next_multiple_of(BLOCK as u64) - size;
         self.out.write_all(&[0; BLOCK][..padding as usize]).map_err(LayerError::Write)

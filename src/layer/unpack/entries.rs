@@ -141,9 +141,11 @@ impl<'a, R: Read> Entries<'a, R> {
 
     /// Goes to the next header.
     fn skip_rest(&mut self) -> Result<(), UnpackError> {
-        let wanted = self.rest.saturating_add(self.padding);
+        let (rest, padding) = (self.rest, self.padding);
         (self.rest, self.padding) = (0, 0);
-        if self.stream.skip(wanted)? == wanted {
+        if self.stream.skip(rest)? == rest {
+            // umoci's insert ends its layers with the last content. Go takes that, too.
+            self.stream.skip(padding)?;
             return Ok(());
         }
         let offset = self.stream.position();

@@ -268,7 +268,8 @@ impl Tree<'_> {
     ) -> Result<(), Fault> {
         let missing = || crate::layer::LayerError::DataMissing { path: lower.file.path() };
         let place = lower.data.as_ref().ok_or_else(missing)?;
-        let (source, size) = place.dir.open_file(&place.name)?;
+        let (source, state) = place.dir.open_file(&place.name)?;
+        let size = state.size;
         let limit = self.room;
         self.room = limit
             .checked_sub(size)
