@@ -9,5 +9,6 @@ pub mod layer;
 pub mod mount;
 pub mod oci;
 pub mod overlay;
+pub mod run;
 pub mod store;
 pub mod sys;

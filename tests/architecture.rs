@@ -25,7 +25,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("layer", &["sys", "format", "oci"]),
     ("store", &["sys", "oci"]),
     ("image", &["store", "layer", "oci"]),
-    ("run", &["mount", "image", "store", "sys"]),
+    ("run", &["mount", "image", "store", "oci", "sys"]),
     ("commands", &["cli", "overlay", "mount", "layer", "oci", "store", "image", "run"]),
     ("cli", &[]),
     ("main", &["cli", "commands", "mount"]),

@@ -4,6 +4,7 @@ pub mod commit;
 pub mod create;
 pub mod df;
 pub mod diff;
+pub mod exec;
 pub mod export;
 pub mod flatten;
 pub mod fsck;
@@ -12,15 +13,19 @@ pub mod history;
 pub mod images;
 pub mod import;
 pub mod inspect;
+pub mod kill;
 pub mod layer;
 pub mod layers;
 pub mod load;
+pub mod logs;
 pub mod mount;
 pub mod prune;
 pub mod ps;
 pub mod rm;
 pub mod rmi;
+pub mod run;
 pub mod save;
+pub mod stop;
 pub mod tag;
 pub mod test;
 pub mod unmount;
@@ -34,8 +39,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 const EXAMPLES: &str = "\
 Examples:
   plyfs import rootfs.tar debian:12                    make an image
-  plyfs create debian:12 --name web                    a writable layer on it
-  plyfs mount web /mnt                                 work in it
+  plyfs run -it --name web debian:12 bash              a shell in a container of it
+  plyfs create debian:12 --name web                    only a writable layer on it
+  plyfs mount web /mnt                                 work in it from outside
   plyfs diff web                                       see what was changed
   plyfs commit web app:1                               keep that as an image
   plyfs save -o app.tar app:1                          take it to another machine
@@ -106,6 +112,16 @@ pub enum Command {
     Layers(layers::LayersArgs),
     #[command(after_help = test::EXAMPLES)]
     Test(test::TestArgs),
+    #[command(after_help = run::EXAMPLES)]
+    Run(Box<run::RunArgs>),
+    #[command(after_help = exec::EXAMPLES)]
+    Exec(exec::ExecArgs),
+    #[command(after_help = stop::EXAMPLES)]
+    Stop(stop::StopArgs),
+    #[command(after_help = kill::EXAMPLES)]
+    Kill(kill::KillArgs),
+    #[command(after_help = logs::EXAMPLES)]
+    Logs(logs::LogsArgs),
     #[command(after_help = create::EXAMPLES)]
     Create(create::CreateArgs),
     #[command(after_help = ps::EXAMPLES)]

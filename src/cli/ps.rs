@@ -5,14 +5,14 @@ use clap::Args;
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  plyfs ps            containers that are mounted
+  plyfs ps            containers that run or are mounted
   plyfs ps -a         all of them
   plyfs ps -a --format json";
 
 /// List containers
 #[derive(Debug, Clone, Args)]
 pub struct PsArgs {
-    /// Those, too, that are not mounted
+    /// Those, too, that neither run nor are mounted
     #[arg(short, long)]
     pub all: bool,
     /// Print nothing but IDs

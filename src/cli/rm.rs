@@ -6,7 +6,7 @@ use clap::Args;
 pub const EXAMPLES: &str = "\
 Examples:
   plyfs rm web
-  plyfs rm --force web        unmounts it first
+  plyfs rm --force web        ends and unmounts it first
   plyfs rm --all";
 
 /// Remove containers with what was changed in them
@@ -15,7 +15,7 @@ pub struct RmArgs {
     /// The containers
     #[arg(value_name = "CONTAINER", required_unless_present = "all")]
     pub containers: Vec<String>,
-    /// Unmount those that are mounted
+    /// End those that run, unmount those that are mounted
     #[arg(short, long)]
     pub force: bool,
     /// All containers

@@ -9,7 +9,7 @@ use plyfs::store::Store;
 use serde_json::Value;
 
 use super::tree::{self, Named};
-use super::{listing, mounted, store};
+use super::{listing, mounted, running, store};
 use crate::cli::inspect::InspectArgs;
 
 /// Prints one JSON array, or each through a template. What is not there is told after the others, and fails.
@@ -38,7 +38,11 @@ fn inspect(store: &Store, name: &str) -> anyhow::Result<Value> {
         Named::Image(image) => Ok(inspect_image(store, &Catalog::read(store)?, &image)?),
         Named::Container(container) => {
             let place = mounted::mount_point(store, &container)?.map(|place| place.display().to_string());
-            Ok(inspect_container(store, &container, place.as_deref()))
+            let mut value = inspect_container(store, &container, place.as_deref());
+            if let Some(state) = running::inspect(store, &container)? {
+                value["State"] = state;
+            }
+            Ok(value)
         }
     }
 }

@@ -4,6 +4,7 @@ mod commit;
 mod create;
 mod df;
 mod diff;
+mod exec;
 mod export;
 mod flatten;
 mod fsck;
@@ -13,10 +14,12 @@ mod human;
 mod images;
 mod import;
 mod inspect;
+mod kill;
 mod layer_pack;
 mod layers;
 mod listing;
 mod load;
+mod logs;
 mod mount;
 mod mounted;
 mod output;
@@ -25,7 +28,10 @@ mod prune;
 mod ps;
 mod rm;
 mod rmi;
+mod run;
+mod running;
 mod save;
+mod stop;
 mod store;
 mod structure_test;
 mod tag;
@@ -45,6 +51,11 @@ use crate::cli::layer::LayerCommand;
 pub fn run(command: Command, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     match command {
         Command::Mount(args) => return mount::run(args, root),
+        Command::Run(args) => return Ok(run::run(&args, root)),
+        Command::Exec(args) => return Ok(exec::run(&args, root)),
+        Command::Stop(args) => stop::run(&args, root)?,
+        Command::Kill(args) => kill::run(&args, root)?,
+        Command::Logs(args) => logs::run(&args, root)?,
         Command::Test(args) => return structure_test::run(&args, root),
         Command::Inspect(args) => return inspect::run(&args, root),
         Command::Fsck(args) => return fsck::run(&args, root),

@@ -1,17 +1,14 @@
 //! `plyfs mount`: mounts a container, an image, or the union of directories.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use plyfs::image::Catalog;
-use plyfs::image::unpacked::layer_dirs;
-use plyfs::layer::unpack::{Ownership, UnpackOptions};
 use plyfs::mount::options::OptionError;
 use plyfs::mount::remount::remount;
 use plyfs::mount::{Attachment, Options, Outcome, mount};
-use plyfs::overlay::XattrPermissions;
 use plyfs::store::Container;
 
 use super::tree::{self, Named};
@@ -83,24 +80,13 @@ fn prepare(
     if let Some(place) = mounted::mount_point(&store, &container)? {
         bail!("container {} is mounted already, at {}", container.name, place.display());
     }
-    let paths = store.container_paths(&container.id);
     let target = match target {
         Some(target) => target.canonicalize().with_context(|| {
             format!("cannot mount at {}; it must be a directory that exists", target.display())
         })?,
-        None => paths.merged.clone(),
+        None => store.container_paths(&container.id).merged,
     };
-    mounted::remember(&writer, &mut container, &target)?;
-    options.control = Some(mounted::control(&store, &container));
-    let overlay = &mut options.overlay;
-    overlay.lowers = layer_dirs(&writer, &image, &UnpackOptions::default())?;
-    (overlay.upper, overlay.work) = (Some(paths.upper), Some(paths.work));
-    overlay.metacopy = true;
-    if Ownership::for_this_process() == Ownership::Recorded {
-        overlay.xattr_permissions = XattrPermissions::User;
-        options.be_root_of_the_mount()?;
-    }
-    options.source.get_or_insert_with(|| OsString::from(format!("plyfs:{}", container.name)));
+    mounted::set_up(options, &writer, &image, &mut container, &target)?;
     Ok(target)
 }
 

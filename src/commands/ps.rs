@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use plyfs::run::Instance;
+use plyfs::run::status::{Record, State};
 use plyfs::store::{Container, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -20,7 +22,7 @@ const COLUMNS: &[Column] = &[
     Column { title: "SIZE", field: "Size" },
 ];
 
-/// Prints the mounted ones, or all, the newest first.
+/// Prints those that run or are mounted, or all, the newest first.
 ///
 /// # Errors
 /// The template is wrong, or the store cannot be read.
@@ -38,9 +40,13 @@ pub fn run(args: &PsArgs, root: Option<&Path>) -> anyhow::Result<()> {
             Err(e) if matches!(e.downcast_ref(), Some(StoreError::NoContainer { .. })) => continue,
             Err(e) => return Err(e),
         };
-        if args.all || place.is_some() {
+        let run = Instance::new(&store, container.clone());
+        let record = Record::read(&run.dir)?;
+        let lives = record.as_ref().is_some_and(|r| matches!(r.state(), State::Running | State::Starting));
+        if args.all || place.is_some() || lives {
             let size = if sized { Some(store.upper_size(&container.id)?) } else { None };
-            rows.push(row(&store, container, place.as_deref(), size, length));
+            let status = status(record.as_ref(), place.is_some());
+            rows.push(row(&store, container, place.as_deref(), status, size, length));
         }
     }
     let format = match args.format.as_deref() {
@@ -51,10 +57,29 @@ pub fn run(args: &PsArgs, root: Option<&Path>) -> anyhow::Result<()> {
     listing::print(&rows, columns, format)
 }
 
+/// What a container does, in one word for programs and in words as docker's.
+fn status(record: Option<&Record>, mounted: bool) -> (&'static str, String) {
+    let since = |time: &Option<String>| human::ago(time.as_deref().unwrap_or_default());
+    match record.map(|record| (record, record.state())) {
+        None | Some((_, State::Created)) if mounted => ("mounted", "Mounted".to_owned()),
+        None | Some((_, State::Created)) => ("created", "Created".to_owned()),
+        Some((_, State::Starting)) => ("starting", "Starting".to_owned()),
+        Some((record, State::Running)) => {
+            ("running", format!("Up {}", since(&record.started).trim_end_matches(" ago")))
+        }
+        Some((record, State::Exited(Some(code)))) => {
+            ("exited", format!("Exited ({code}) {}", since(&record.finished)))
+        }
+        // Nobody was left to see how it ended.
+        Some((_, State::Exited(None))) => ("exited", "Exited".to_owned()),
+    }
+}
+
 fn row(
     store: &Store,
     container: &Container,
     place: Option<&str>,
+    (state, status): (&str, String),
     size: Option<u64>,
     length: Length,
 ) -> Value {
@@ -74,8 +99,8 @@ fn row(
         "Created": created,
         "CreatedAt": human::date(created),
         "RunningFor": human::ago(created),
-        "Status": if place.is_some() { "Mounted" } else { "Created" },
-        "State": if place.is_some() { "mounted" } else { "created" },
+        "Status": status,
+        "State": state,
         "MountPoint": place.unwrap_or_default(),
         "Names": container.name,
         "Size": size.map(human::size).unwrap_or_default(),

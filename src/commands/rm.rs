@@ -4,6 +4,7 @@ use std::path::Path;
 
 use plyfs::store::{Container, Store};
 
+use super::running::{self, Force};
 use super::{mounted, store};
 use crate::cli::rm::RmArgs;
 
@@ -25,6 +26,7 @@ pub fn run(args: &RmArgs, root: Option<&Path>) -> anyhow::Result<()> {
 }
 
 fn remove(store: &Store, container: &Container, args: &RmArgs) -> anyhow::Result<()> {
+    running::settle(store, container, if args.force { Force::Yes } else { Force::No })?;
     if args.force && store.is_mounted(&container.id)? {
         mounted::unmount(store, container, plyfs::mount::Lazy::Yes)?;
     }

@@ -1,7 +1,7 @@
 //! The store that a command works on, and how it is told what cannot be done.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use plyfs::image::catalog::Image;
@@ -20,11 +20,15 @@ const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// # Errors
 /// There is none and it cannot be made.
 pub fn open(root: Option<&Path>) -> anyhow::Result<Store> {
-    let root = match root {
-        Some(root) => root.to_owned(),
-        None => Store::default_root()?,
-    };
-    Ok(Store::open(&root)?)
+    Ok(Store::open(&self::root(root)?)?)
+}
+
+/// Where the store at `root` is, or this user's.
+///
+/// # Errors
+/// Nothing says where.
+pub fn root(root: Option<&Path>) -> anyhow::Result<PathBuf> {
+    Ok(root.map_or_else(Store::default_root, |root| Ok(root.to_owned()))?)
 }
 
 /// The time of what is made now.
@@ -78,14 +82,29 @@ pub fn new_container(
     called: &str,
     name: Option<String>,
 ) -> anyhow::Result<Container> {
+    new_container_with(writer, image, called, name, |_| Ok(()))
+}
+
+/// As [`new_container`], with what `change` makes of the configuration and of what else is kept with the container.
+///
+/// # Errors
+/// As [`new_container`], and those of `change`.
+pub fn new_container_with(
+    writer: &Writer<'_>,
+    image: &Image,
+    called: &str,
+    name: Option<String>,
+    change: impl FnOnce(&mut NewContainer) -> anyhow::Result<()>,
+) -> anyhow::Result<Container> {
     let config = image.config(writer.store())?;
-    let new = NewContainer {
+    let mut new = NewContainer {
         name,
         image: ContainerImage { manifest: image.descriptor.clone(), id: image.id(), name: called.to_owned() },
         created: time::format(Timestamp::now()),
         config: config.config,
         extra: serde_json::Map::new(),
     };
+    change(&mut new)?;
     let options = UnpackOptions::default();
     let layers = layer_dirs(writer, image, &options)?;
     let container = writer.create_container(new)?;

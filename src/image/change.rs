@@ -16,6 +16,7 @@ pub use expand::ExpandError;
 pub use parse::parse_all;
 
 use super::time::TimeError;
+pub use signal::is_signal;
 
 /// One instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]

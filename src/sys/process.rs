@@ -2,6 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
 
 pub use rustix::process::{
     Pid, Resource, WaitOptions, WaitStatus, getgid, getpid, getrlimit, getuid, setrlimit, setsid, waitpid,
@@ -11,7 +14,10 @@ pub use rustix::thread::{CapabilitySet, capabilities};
 
 /// The numbers of signals.
 pub mod signal {
-    pub use libc::{SIGHUP as HUP, SIGINT as INT, SIGKILL as KILL, SIGTERM as TERM};
+    pub use libc::{
+        SIGCHLD as CHLD, SIGHUP as HUP, SIGINT as INT, SIGKILL as KILL, SIGQUIT as QUIT, SIGTERM as TERM,
+        SIGUSR1 as USR1, SIGUSR2 as USR2, SIGWINCH as WINCH,
+    };
 }
 
 /// Whether the calling thread has `CAP_SYS_ADMIN` in the *initial* user namespace, as FUSE passthrough asks.
@@ -142,6 +148,100 @@ pub fn wait_signal(signals: &[i32]) -> io::Result<i32> {
         0 => Ok(signal),
         e => Err(io::Error::from_raw_os_error(e)),
     }
+}
+
+/// A signal that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signal {
+    /// Its number.
+    pub number: i32,
+    /// Who sent it.
+    pub sender: Sender,
+}
+
+/// Who sent a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// A process, to this one.
+    Process,
+    /// The kernel: a terminal's to its whole foreground group, a child's end.
+    Kernel,
+}
+
+/// Waits for one of `signals`, which must be blocked in every thread, `timeout` at most; `None` when that has passed.
+pub fn wait_signal_for(signals: &[i32], timeout: Duration) -> io::Result<Option<Signal>> {
+    let set = signal_set(signals);
+    let timeout = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
+    };
+    // SAFETY: a `siginfo_t` is plain numbers, for which zeroes are valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: an initialised signal set, a place for the result, a complete `timespec`.
+    match unsafe { libc::sigtimedwait(&set, &mut info, &timeout) } {
+        -1 => match io::Error::last_os_error() {
+            e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => Ok(None),
+            e => Err(e),
+        },
+        number => {
+            let sender = if info.si_code > 0 { Sender::Kernel } else { Sender::Process };
+            Ok(Some(Signal { number, sender }))
+        }
+    }
+}
+
+/// Makes `command` start with no signal blocked, whatever this process blocks.
+pub fn unblock_signals_in(command: &mut Command) {
+    let none = signal_set(&[]);
+    // SAFETY: between fork and exec only sigprocmask is called, which may be called there.
+    unsafe {
+        command.pre_exec(move || match libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+}
+
+/// `kill`.
+///
+/// # Errors
+/// `ESRCH` where there is no such process, `EPERM`, `EINVAL`.
+pub fn kill(pid: i32, signal: i32) -> super::Result<()> {
+    // SAFETY: kill takes no pointers.
+    super::check(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)
+}
+
+/// Moves the calling process, which must have one thread, into a new user namespace, where it may do everything, and a
+/// new mount namespace. Its ids are mapped to nothing yet.
+///
+/// # Errors
+/// `EPERM` or `ENOSPC` where the system forbids it.
+pub fn unshare_user_and_mounts() -> super::Result<()> {
+    // SAFETY: unshare takes no pointers; memory and descriptors stay as they are.
+    super::check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) }))
+        .map(drop)
+}
+
+/// `setns`: moves the calling process, which must have one thread, into a namespace of the given kind.
+///
+/// # Errors
+/// `EPERM`, `EINVAL` for the namespace that it is in already.
+pub fn join_namespace(namespace: BorrowedFd<'_>, kind: Namespace) -> super::Result<()> {
+    let kind = match kind {
+        Namespace::User => libc::CLONE_NEWUSER,
+        Namespace::Mount => libc::CLONE_NEWNS,
+    };
+    // SAFETY: setns takes no pointers, and the descriptor is borrowed for the call.
+    super::check(libc::c_long::from(unsafe { libc::setns(namespace.as_raw_fd(), kind) })).map(drop)
+}
+
+/// A kind of namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    /// Of users and privileges.
+    User,
+    /// Of mounts.
+    Mount,
 }
 
 /// A signal set of the given signals.

@@ -1,0 +1,196 @@
+//! `plyfs run`: a new container of an image, mounted, and a program in it.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use plyfs::image::Catalog;
+use plyfs::mount::{Attachment, Options, Outcome, daemon, mount};
+use plyfs::run::command::{self, Asked, Terminal};
+use plyfs::run::runtime::Runtime;
+use plyfs::run::settings::{Afterwards, Input, Limits, Network, RootAccess, Settings, Tmpfs, Volume};
+use plyfs::run::status::Record;
+use plyfs::run::supervise::{Streams, supervise, take_signals};
+use plyfs::run::{Instance, RunError, limits, rootless, runtime};
+use plyfs::store::Container;
+
+use super::{mounted, running, store};
+use crate::cli::run::{self as typed, RunArgs};
+
+/// Runs it; ends with the program's exit code, or one of docker's.
+pub fn run(args: &RunArgs, root: Option<&Path>) -> ExitCode {
+    running::end(make_and_run(args, root))
+}
+
+fn make_and_run(args: &RunArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let [image, arguments @ ..] = args.image_and_command.as_slice() else { bail!("name an image") };
+    if args.tty && !std::io::stdin().is_terminal() {
+        bail!("the input device is not a TTY: leave -t out where standard input is no terminal");
+    }
+    let settings = settings(args)?;
+    limits::check(&settings.limits)?;
+    // Told before the namespace makes root of everyone.
+    let root = &store::root(root)?;
+    rootless::become_root()?;
+    let root = Some(root.as_path());
+    let (instance, options) = make(args, image, arguments, settings, root)?;
+    // From here on signals wait, until there is a program to pass them on to.
+    take_signals()?;
+    let outcome = mount(options, &instance.root, Attachment::Daemon);
+    match outcome {
+        Ok(Outcome::Live) => start(&instance, args.detach, root),
+        // This is the process that served the mount.
+        Ok(Outcome::Served) => Ok(ExitCode::SUCCESS),
+        Ok(Outcome::Failed) => Ok(ExitCode::FAILURE),
+        Err(e) => {
+            discard(&instance, root);
+            Err(e).with_context(|| format!("cannot mount container {}", instance.container.name))
+        }
+    }
+}
+
+/// Makes the container, and the options of its mount. Nothing of the store is held open afterwards.
+fn make(
+    args: &RunArgs,
+    image: &str,
+    arguments: &[String],
+    settings: Settings,
+    root: Option<&Path>,
+) -> anyhow::Result<(Instance, Options)> {
+    let asked = Asked {
+        entrypoint: args.entrypoint.clone(),
+        arguments: arguments.to_vec(),
+        env: running::variables(&args.env),
+        working_dir: args.workdir.clone(),
+        user: args.user.clone(),
+    };
+    let store = store::open(root)?;
+    let writer = store.lock()?;
+    let found = Catalog::read(&store)?.find(image)?.clone();
+    let mut container: Container =
+        store::new_container_with(&writer, &found, image, args.name.clone(), |new| {
+            new.config = command::merge(&new.config, &asked);
+            command::arguments(&new.config)?;
+            settings.keep(&mut new.extra);
+            Ok(())
+        })?;
+    let mut options = Options::default();
+    let target = store.container_paths(&container.id).merged;
+    mounted::set_up(&mut options, &writer, &found, &mut container, &target)?;
+    options.finish()?;
+    Ok((Instance::new(&store, container), options))
+}
+
+/// Starts the program in the mounted container, and waits for it, or lets another process wait.
+fn start(instance: &Instance, detach: bool, root: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let prepared = instance.runtime().and_then(|runtime| Ok((runtime, instance.prepare()?)));
+    let (runtime, mut record) = match prepared {
+        Ok(prepared) => prepared,
+        Err(e) => {
+            finish(instance, root);
+            return Err(e.into());
+        }
+    };
+    match detach {
+        true => in_background(instance, &runtime, &mut record, root),
+        false => in_foreground(instance, &runtime, &mut record, root),
+    }
+}
+
+fn in_foreground(
+    instance: &Instance,
+    runtime: &Runtime,
+    record: &mut Record,
+    root: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let streams = Streams::Callers(instance.settings.input);
+    let ended = supervise(runtime, &instance.dir, &streams, record, || Ok(()));
+    finish(instance, root);
+    match ended {
+        Ok(code) => Ok(ExitCode::from(code)),
+        Err(e @ RunError::Runtime(_)) => {
+            // The runtime has told why.
+            eprintln!("plyfs: error: container {} was not started", instance.container.name);
+            Ok(ExitCode::from(e.exit_code()))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn in_background(
+    instance: &Instance,
+    runtime: &Runtime,
+    record: &mut Record,
+    root: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let outcome = daemon::launch(|ready| {
+        let streams = Streams::File(instance.output());
+        let announce = || {
+            ready.announce().map_err(|source| RunError::System {
+                action: "detach from",
+                path: "/dev/tty".into(),
+                source,
+            })
+        };
+        let ended = supervise(runtime, &instance.dir, &streams, record, announce);
+        finish(instance, root);
+        ended.map(drop)
+    });
+    match outcome.map_err(RunError::from)? {
+        Outcome::Live => println!("{}", instance.container.id),
+        Outcome::Served | Outcome::Failed => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Clears away what the container left, and the container itself if it is not to be kept. What fails is told; the
+/// program's exit code counts more.
+fn finish(instance: &Instance, root: Option<&Path>) {
+    let cleared = store::open(root).and_then(|store| running::clear_away(&store, instance));
+    if let Err(e) = cleared {
+        eprintln!("plyfs: warning: {e:#}; `plyfs rm {}` tries again", instance.container.name);
+    }
+    if instance.settings.afterwards == Afterwards::Remove {
+        discard(instance, root);
+    }
+}
+
+/// Removes the container if it is not to be kept.
+fn discard(instance: &Instance, root: Option<&Path>) {
+    if instance.settings.afterwards != Afterwards::Remove {
+        return;
+    }
+    let removed =
+        store::open(root).and_then(|store| Ok(store.lock()?.remove_container(&instance.container)?));
+    if let Err(e) = removed {
+        eprintln!("plyfs: warning: {e:#}");
+    }
+}
+
+/// What was typed, apart from what belongs to the image.
+fn settings(args: &RunArgs) -> anyhow::Result<Settings> {
+    let here = std::env::current_dir().context("cannot tell the working directory")?;
+    let volumes = args.volume.iter().map(|text| Volume::parse(text, &here)).collect::<Result<_, _>>()?;
+    let tmpfs = args.tmpfs.iter().map(|text| Tmpfs::parse(text)).collect::<Result<_, _>>()?;
+    let limits = Limits {
+        memory: args.memory.as_deref().map(Limits::parse_memory).transpose()?,
+        millicpus: args.cpus.as_deref().map(Limits::parse_cpus).transpose()?,
+        pids: args.pids_limit,
+    };
+    Ok(Settings {
+        network: match args.network {
+            typed::Network::None => Network::None,
+            typed::Network::Host => Network::Host,
+        },
+        hostname: args.hostname.clone(),
+        volumes,
+        tmpfs,
+        root: if args.read_only { RootAccess::ReadOnly } else { RootAccess::ReadWrite },
+        terminal: if args.tty { Terminal::Yes } else { Terminal::No },
+        input: if args.interactive || args.tty { Input::Callers } else { Input::None },
+        limits,
+        afterwards: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
+        runtime: Some(runtime::choose(args.runtime.as_deref())?),
+    })
+}

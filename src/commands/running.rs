@@ -1,0 +1,160 @@
+//! Containers that run or ran: clearing away what is left of one, and telling how it ended.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use plyfs::mount::{Lazy, UnmountError, unmount};
+use plyfs::run::container::Mounted;
+use plyfs::run::error::OURS;
+use plyfs::run::status::{Record, State};
+use plyfs::run::supervise::wait_until;
+use plyfs::run::{Instance, RunError, rootless};
+use plyfs::store::{Container, Store};
+use serde_json::{Value, json};
+
+/// How long an unmount is tried before the mount is detached, and how long its daemon may take to end.
+const BUSY: Duration = Duration::from_millis(500);
+const DAEMON: Duration = Duration::from_secs(10);
+/// How long the process that waits for a container may take to clear up after it.
+const SUPERVISOR: Duration = Duration::from_secs(15);
+
+/// The container called `name`, in whose namespaces this process is from now on.
+///
+/// # Errors
+/// There is none, or its namespaces cannot be entered.
+pub fn enter(store: &Store, name: &str) -> anyhow::Result<Instance> {
+    let instance = Instance::new(store, store.find_container(name)?);
+    rootless::enter(&instance.root)?;
+    Ok(instance)
+}
+
+/// Does `work` on a container, in its namespaces.
+///
+/// # Errors
+/// Those of `work`; the namespaces cannot be entered.
+pub fn inside(instance: &Instance, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    rootless::inside(&instance.root, || work().map_err(|e| format!("{e:#}"))).map_err(anyhow::Error::msg)
+}
+
+/// Clears away what an ended container left: what its runtime keeps, the places made to be mounted on, its mount.
+///
+/// # Errors
+/// It cannot be unmounted.
+pub fn clear_away(store: &Store, instance: &Instance) -> anyhow::Result<()> {
+    let mut record = Record::read(&instance.dir)?.unwrap_or_default();
+    let mounted = store.is_mounted(&instance.container.id)?;
+    instance.clear(&record, if mounted { Mounted::Yes } else { Mounted::No });
+    if mounted {
+        take_away(store, instance)
+            .with_context(|| format!("cannot unmount container {}", instance.container.name))?;
+    }
+    record.cleared = true;
+    Ok(record.write(&instance.dir)?)
+}
+
+/// Unmounts, and waits until the daemon has let go of the container's upper.
+fn take_away(store: &Store, instance: &Instance) -> anyhow::Result<()> {
+    let mut last = Ok(());
+    // The last process of a container lets go of the mount a moment after it ended.
+    let tried = wait_until(BUSY, || {
+        last = unmount(&instance.root, Lazy::No);
+        Ok(!matches!(last, Err(UnmountError::Busy(_))))
+    })?;
+    if !tried {
+        last = unmount(&instance.root, Lazy::Yes);
+    }
+    match last {
+        // Another command, or the daemon's watcher, was faster.
+        Err(UnmountError::NotMounted(_)) => {}
+        other => other?,
+    }
+    let free = wait_until(DAEMON, || Ok(!store.is_mounted(&instance.container.id)?))?;
+    if !free {
+        log::warn!("container {} is in use still; its mount is detached", instance.container.name);
+    }
+    Ok(())
+}
+
+/// Brings a container into a state in which it can be removed: it has ended, and nothing of it is left behind. One
+/// that runs is ended if `force` says so.
+///
+/// # Errors
+/// It runs, or cannot be ended or unmounted.
+pub fn settle(store: &Store, container: &Container, force: Force) -> anyhow::Result<()> {
+    let instance = Instance::new(store, container.clone());
+    inside(&instance, || settle_inside(store, &instance, force))
+}
+
+fn settle_inside(store: &Store, instance: &Instance, force: Force) -> anyhow::Result<()> {
+    let container = &instance.container;
+    let Some(record) = Record::read(&instance.dir)? else { return Ok(()) };
+    match record.state() {
+        State::Running | State::Starting if force == Force::No => {
+            return Err(RunError::Running(container.name.clone()).into());
+        }
+        State::Running | State::Starting => instance.stop(Duration::ZERO)?,
+        _ => {}
+    }
+    // Whoever waits for the container clears up after it; if it was killed, it is done here.
+    wait_until(SUPERVISOR, || {
+        Ok(Record::read(&instance.dir)?.is_none_or(|now| now.cleared || !now.is_supervised()))
+    })?;
+    match Record::read(&instance.dir)? {
+        Some(now) if !now.cleared => clear_away(store, instance),
+        _ => Ok(()),
+    }
+}
+
+/// What `inspect` shows of a container that was run; `None` where it never was.
+///
+/// # Errors
+/// Its record cannot be read.
+pub fn inspect(store: &Store, container: &Container) -> anyhow::Result<Option<Value>> {
+    let Some(record) = Record::read(&Instance::new(store, container.clone()).dir)? else { return Ok(None) };
+    let state = record.state();
+    let status = match state {
+        State::Created => "created",
+        State::Starting => "starting",
+        State::Running => "running",
+        State::Exited(_) => "exited",
+    };
+    let running = state == State::Running;
+    Ok(Some(json!({
+        "Status": status,
+        "Running": running,
+        "Pid": record.process.as_ref().filter(|_| running).map_or(0, |process| process.pid),
+        "ExitCode": if let State::Exited(code) = state { code } else { Some(0) },
+        "StartedAt": record.started,
+        "FinishedAt": record.finished,
+    })))
+}
+
+/// Whether what runs is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// The exit code for an error; it is docker's, and 125 for what docker knows nothing of.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(|cause| cause.downcast_ref::<RunError>()).map_or(OURS, RunError::exit_code)
+}
+
+/// What a command that ran a program ends with; an error is told here.
+pub fn end(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("plyfs: error: {error:#}");
+        ExitCode::from(exit_code(&error))
+    })
+}
+
+/// Variables as typed: a bare `NAME` takes its value from this process.
+pub fn variables(typed: &[String]) -> Vec<String> {
+    let value =
+        |name: &str| std::env::var(name).map_or_else(|_| name.to_owned(), |value| format!("{name}={value}"));
+    typed.iter().map(|text| if text.contains('=') { text.clone() } else { value(text) }).collect()
+}

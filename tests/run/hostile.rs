@@ -1,0 +1,74 @@
+//! Images that try to lead out: each is contained or refused, and nothing outside is touched (S92).
+
+use std::fs;
+
+use crate::fixture::{Entry, Run};
+
+/// A directory outside the store with a file in it.
+fn canary(run: &Run) -> String {
+    let dir = run.path("outside");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("canary"), "canary").unwrap();
+    dir.to_str().unwrap().to_owned()
+}
+
+fn untouched(run: &Run) {
+    let names: Vec<_> = fs::read_dir(run.path("outside")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["canary"]);
+    assert_eq!(fs::read_to_string(run.path("outside/canary")).unwrap(), "canary");
+    assert!(run.mounts().is_empty());
+}
+
+#[test]
+fn links_in_place_of_etc_and_its_files() {
+    let Some(run) = Run::empty() else { return };
+    let outside = canary(&run);
+    let passwd = format!("{outside}/passwd");
+    let up = format!("../../../../../../../..{outside}");
+    let cases: [(&str, Vec<Entry<'_>>); 6] = [
+        ("etc is a link out", vec![Entry::Link("etc", &outside)]),
+        ("etc is a link up", vec![Entry::Link("etc", &up)]),
+        ("etc is a file", vec![Entry::File("etc", b"")]),
+        ("passwd is a link out", vec![Entry::Dir("etc/"), Entry::Link("etc/passwd", &passwd)]),
+        ("passwd is a FIFO", vec![Entry::Dir("etc/"), Entry::Fifo("etc/passwd")]),
+        ("hosts is a link out", vec![Entry::Dir("etc/"), Entry::Link("etc/hosts", &passwd)]),
+    ];
+    for (at, (what, entries)) in cases.iter().enumerate() {
+        run.import(&format!("bad:{at}"), entries);
+        let said = run.run(&format!("run --rm -u eve bad:{at} true"), "");
+        assert_eq!(said.code, Some(125), "{what}: {said:?}");
+        let said = run.run(&format!("run --rm bad:{at} cat /etc/canary"), "");
+        assert!(!said.out.contains("canary"), "{what}: {said:?}");
+        untouched(&run);
+    }
+}
+
+#[test]
+fn links_in_place_of_directories_that_are_made_or_mounted_on() {
+    let Some(run) = Run::empty() else { return };
+    let outside = canary(&run);
+    let up = format!("../../../../../../../..{outside}");
+    for (at, name) in ["proc", "dev", "sys", "work", "place", "tmp"].into_iter().enumerate() {
+        for (way, target) in [&*outside, &up, "/proc/self/root", "."].into_iter().enumerate() {
+            let image = format!("bad:{at}-{way}");
+            run.import(&image, &[Entry::Link(name, target)]);
+            let line = format!("run --rm -w /work/in -v ./outside:/place/in:ro --tmpfs /tmp/in {image} true");
+            let said = run.run(&line, "");
+            assert!(said.code.is_some_and(|code| code == 0 || code == 125), "{name} → {target}: {said:?}");
+            untouched(&run);
+        }
+    }
+}
+
+#[test]
+fn links_that_lead_round_and_programs_that_lead_out() {
+    let Some(run) = Run::empty() else { return };
+    canary(&run);
+    run.import("bad:1", &[Entry::Link("work", "work"), Entry::Link("prog", "/proc/1/root/bin/sh")]);
+    assert_eq!(run.run("run --rm -w /work bad:1 true", "").code, Some(125));
+    assert_eq!(run.run("run --rm -w /work/x bad:1 true", "").code, Some(125));
+    // Within the container, which is all that it sees.
+    let said = run.run("run --rm bad:1 /prog -c", "echo $0; ls /var 2>&1");
+    assert!(!said.out.contains("tmp"), "{said:?}");
+    untouched(&run);
+}
