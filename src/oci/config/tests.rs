@@ -147,3 +147,11 @@ proptest! {
         prop_assert!(ImageConfig::parse(&bytes).is_err());
     }
 }
+
+#[test]
+fn numbers_beyond_integers_come_back_as_they_were() {
+    let text = br#"{"rootfs":{"type":"layers","diff_ids":[]},"x":300000000099999999999999999999990,"y":0.1}"#;
+    let read = ImageConfig::parse(text).expect("a configuration");
+    let written = serde_json::to_vec(&read).expect("JSON");
+    assert_eq!(ImageConfig::parse(&written).expect("a configuration"), read);
+}
