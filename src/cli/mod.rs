@@ -19,6 +19,7 @@ pub mod layers;
 pub mod load;
 pub mod logs;
 pub mod mount;
+pub mod process;
 pub mod prune;
 pub mod ps;
 pub mod rm;

@@ -37,21 +37,9 @@ pub struct RunArgs {
     /// Go on in the background, and print the container's ID
     #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
     pub detach: bool,
-    /// Let the program read standard input
-    #[arg(short, long)]
-    pub interactive: bool,
-    /// Give the program a terminal
-    #[arg(short, long)]
-    pub tty: bool,
-    /// Set a variable; a bare NAME takes its value from here
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
-    /// The directory the program starts in
-    #[arg(short, long, value_name = "DIR")]
-    pub workdir: Option<String>,
-    /// The user: a name of the image's or a number
-    #[arg(short, long, value_name = "USER[:GROUP]")]
-    pub user: Option<String>,
+    /// How the program is run
+    #[command(flatten)]
+    pub process: super::process::ProcessArgs,
     /// Show a directory or file of this machine in the container
     #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
     pub volume: Vec<String>,

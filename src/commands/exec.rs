@@ -21,18 +21,18 @@ pub fn run(args: &ExecArgs, root: Option<&Path>) -> ExitCode {
 
 fn execute(args: &ExecArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     let [container, command @ ..] = args.container_and_command.as_slice() else { bail!("name a container") };
-    if args.tty && !std::io::stdin().is_terminal() {
+    if args.process.tty && !std::io::stdin().is_terminal() {
         bail!("the input device is not a TTY: leave -t out where standard input is no terminal");
     }
     let store = store::open(root)?;
     let instance = running::enter(&store, container)?;
     let config = config(&instance.container.config, command, args);
-    let terminal = if args.tty { Terminal::Yes } else { Terminal::No };
+    let terminal = if args.process.tty { Terminal::Yes } else { Terminal::No };
     // Several may run at once.
     let files = Files::new(&instance.dir);
     instance.prepare_exec(&config, terminal, &files.process)?;
     let call = instance.runtime()?.exec(&files.process, &files.pid, &files.log);
-    let input = if args.interactive || args.tty { Input::Callers } else { Input::None };
+    let input = if args.process.interactive || args.process.tty { Input::Callers } else { Input::None };
     take_signals()?;
     match follow(call, &Streams::Callers(input), &files.pid, |_| Ok(()))? {
         Ended::Program(code) => Ok(ExitCode::from(code)),
@@ -49,11 +49,11 @@ fn execute(args: &ExecArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
 fn config(container: &RunConfig, command: &[String], args: &ExecArgs) -> RunConfig {
     let mut config = container.clone();
     (config.entrypoint, config.cmd) = (None, Some(command.to_vec()));
-    put_over(&mut config.env, &running::variables(&args.env));
-    if let Some(dir) = &args.workdir {
+    put_over(&mut config.env, &running::variables(&args.process.env));
+    if let Some(dir) = &args.process.workdir {
         config.working_dir.clone_from(dir);
     }
-    if let Some(user) = &args.user {
+    if let Some(user) = &args.process.user {
         config.user.clone_from(user);
     }
     config

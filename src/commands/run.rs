@@ -25,7 +25,7 @@ pub fn run(args: &RunArgs, root: Option<&Path>) -> ExitCode {
 
 fn make_and_run(args: &RunArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     let [image, arguments @ ..] = args.image_and_command.as_slice() else { bail!("name an image") };
-    if args.tty && !std::io::stdin().is_terminal() {
+    if args.process.tty && !std::io::stdin().is_terminal() {
         bail!("the input device is not a TTY: leave -t out where standard input is no terminal");
     }
     let settings = settings(args)?;
@@ -61,9 +61,9 @@ fn make(
     let asked = Asked {
         entrypoint: args.entrypoint.clone(),
         arguments: arguments.to_vec(),
-        env: running::variables(&args.env),
-        working_dir: args.workdir.clone(),
-        user: args.user.clone(),
+        env: running::variables(&args.process.env),
+        working_dir: args.process.workdir.clone(),
+        user: args.process.user.clone(),
     };
     let store = store::open(root)?;
     let writer = store.lock()?;
@@ -151,9 +151,7 @@ fn finish(instance: &Instance, root: Option<&Path>) {
     if let Err(e) = cleared {
         eprintln!("plyfs: warning: {e:#}; `plyfs rm {}` tries again", instance.container.name);
     }
-    if instance.settings.afterwards == Afterwards::Remove {
-        discard(instance, root);
-    }
+    discard(instance, root);
 }
 
 /// Removes the container if it is not to be kept.
@@ -187,8 +185,8 @@ fn settings(args: &RunArgs) -> anyhow::Result<Settings> {
         volumes,
         tmpfs,
         root: if args.read_only { RootAccess::ReadOnly } else { RootAccess::ReadWrite },
-        terminal: if args.tty { Terminal::Yes } else { Terminal::No },
-        input: if args.interactive || args.tty { Input::Callers } else { Input::None },
+        terminal: if args.process.tty { Terminal::Yes } else { Terminal::No },
+        input: if args.process.interactive || args.process.tty { Input::Callers } else { Input::None },
         limits,
         afterwards: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
         runtime: Some(runtime::choose(args.runtime.as_deref())?),

@@ -1,9 +1,10 @@
 //! The layers of what a person calls by a name: a container, or an image.
 
 use plyfs::image::export::Tree;
-use plyfs::image::unpacked::{chain_ids, layer_dirs};
+use plyfs::image::unpacked::layer_dirs;
 use plyfs::image::{Catalog, Image};
 use plyfs::layer::unpack::UnpackOptions;
+use plyfs::oci::digest::ChainId;
 use plyfs::store::{Container, Store};
 
 /// A container or an image.
@@ -51,7 +52,7 @@ pub fn shown(store: &Store, named: &Named) -> anyhow::Result<Tree> {
         Named::Image(image) => image.clone(),
         Named::Container(container) => image_of(store, container)?,
     };
-    let chains = chain_ids(&image.config(store)?.rootfs.diff_ids);
+    let chains = ChainId::of_layers(&image.config(store)?.rootfs.diff_ids);
     let unpacked: Option<Vec<_>> = chains.iter().rev().map(|chain| store.diff_dir(*chain)).collect();
     let mut layers = match unpacked {
         Some(layers) => layers,

@@ -68,6 +68,26 @@ impl OverrideStat {
     }
 }
 
+/// The ordinary user who keeps a layer that records all owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeper {
+    uid: u32,
+    gid: u32,
+}
+
+impl Keeper {
+    /// The keeper with these ids; `None` for root, whose files are simply theirs.
+    pub fn of(uid: u32, gid: u32) -> Option<Keeper> {
+        (uid != 0).then_some(Keeper { uid, gid })
+    }
+
+    /// The owner and group of a file without a record, as symbolic links are, from those of its inode: what belongs to
+    /// the keeper is root's.
+    pub fn unrecorded_owner(self, uid: u32, gid: u32) -> (u32, u32) {
+        (if uid == self.uid { 0 } else { uid }, if gid == self.gid { 0 } else { gid })
+    }
+}
+
 impl OverrideType {
     /// The `S_IF…` bits of this type.
     pub fn mode_bits(&self) -> u32 {
@@ -132,6 +152,15 @@ fn number(field: Option<&str>, radix: u32) -> Result<u32, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_keeper_owns_without_a_record_is_roots() {
+        assert_eq!(Keeper::of(0, 7), None);
+        let keeper = Keeper::of(1000, 100).unwrap();
+        assert_eq!(keeper.unrecorded_owner(1000, 100), (0, 0));
+        assert_eq!(keeper.unrecorded_owner(1001, 100), (1001, 0));
+        assert_eq!(keeper.unrecorded_owner(1000, 5), (0, 5));
+    }
 
     #[test]
     fn good_values_go_both_ways() {

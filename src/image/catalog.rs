@@ -147,9 +147,7 @@ fn read_manifest(store: &Store, entry: &Descriptor) -> Result<(Descriptor, Manif
     if !media_type::is_index(&entry.media_type) {
         return Ok((bare.clone(), store.manifest(&bare)?));
     }
-    let bytes = store.read_blob(entry, super::MAX_DOCUMENT)?;
-    let list: Index = serde_json::from_slice(&bytes)
-        .map_err(|e| ImageError::Damaged(format!("the list of manifests {}: {e}", entry.digest)))?;
+    let list = store.nested_index(entry)?;
     let chosen = platform::choose(&list, &platform::host()).ok_or_else(|| {
         ImageError::Damaged(format!("{} holds no manifest for this platform", entry.digest))
     })?;

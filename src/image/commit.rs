@@ -5,6 +5,7 @@ use crate::layer::compress::Compressor;
 use crate::layer::pack::{IfWritten, PackOptions, Packed, pack};
 use crate::layer::unpack::UnpackOptions;
 use crate::oci::config::History;
+use crate::oci::digest::ChainId;
 use crate::oci::media_type::Compression;
 use crate::oci::reference::Reference;
 use crate::store::{Container, LayerMeta, StagedBlob, Writer};
@@ -14,7 +15,7 @@ use super::change::{self, Change};
 use super::error::{ImageError, Result};
 use super::make::{Draft, NewLayer};
 use super::time::{self, Timestamp};
-use super::unpacked::{chain_ids, layer_dirs};
+use super::unpacked::layer_dirs;
 
 /// The choices of a commit.
 #[derive(Debug, Clone)]
@@ -82,7 +83,7 @@ pub fn commit(writer: &Writer<'_>, container: &Container, options: &CommitOption
         comment: options.message.clone(),
         empty_layer: packed.entries == 0,
     };
-    let parent = chain_ids(&config.rootfs.diff_ids).last().copied();
+    let parent = ChainId::of_layers(&config.rootfs.diff_ids).last().copied();
     let run_config = config.config.clone();
     let mut draft = Draft::new(config, &base.manifest.layers);
     if packed.entries > 0 {

@@ -4,6 +4,7 @@ use crate::layer::compress::Compressor;
 use crate::layer::pack::{PackOptions, squash};
 use crate::layer::unpack::UnpackOptions;
 use crate::oci::config::{History, ImageConfig};
+use crate::oci::digest::ChainId;
 use crate::oci::media_type::Compression;
 use crate::oci::reference::Reference;
 use crate::store::{LayerMeta, Writer};
@@ -12,7 +13,7 @@ use super::catalog::Image;
 use super::error::{ImageError, Result};
 use super::make::{Draft, NewLayer};
 use super::time::{self, Timestamp};
-use super::unpacked::{chain_ids, layer_dirs};
+use super::unpacked::layer_dirs;
 
 /// The choices of a flattening.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ pub fn flatten(writer: &Writer<'_>, image: &Image, options: &FlattenOptions<'_>)
 
     config.rootfs.diff_ids.truncate(kept);
     truncate_history(&mut config, kept);
-    let parent = chain_ids(&config.rootfs.diff_ids).last().copied();
+    let parent = ChainId::of_layers(&config.rootfs.diff_ids).last().copied();
     let created = Some(time::format(options.created));
     let step = History {
         created: created.clone(),

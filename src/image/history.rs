@@ -1,12 +1,11 @@
 //! The steps by which an image came about, each with its layer.
 
 use crate::oci::config::{History, ImageConfig};
-use crate::oci::digest::ImageId;
+use crate::oci::digest::{ChainId, ImageId};
 use crate::store::Store;
 
 use super::catalog::{Catalog, Image};
 use super::error::Result;
-use super::unpacked::chain_ids;
 
 /// One step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +77,9 @@ pub(super) fn layer_commands(config: &ImageConfig) -> Vec<String> {
 /// What is known of a layer cannot be read.
 pub fn layer_sizes(store: &Store, image: &Image, config: &ImageConfig) -> Result<Vec<u64>> {
     let mut sizes = Vec::new();
-    for (chain_id, blob) in chain_ids(&config.rootfs.diff_ids).into_iter().zip(&image.manifest.layers) {
+    for (chain_id, blob) in
+        ChainId::of_layers(&config.rootfs.diff_ids).into_iter().zip(&image.manifest.layers)
+    {
         let known = store.layer(chain_id)?.and_then(|meta| meta.size);
         sizes.push(known.unwrap_or(blob.size));
     }

@@ -94,7 +94,7 @@ fn import_layer(writer: &Writer<'_>, mut input: impl Read, options: &ImportOptio
     if start.is_empty() {
         return Err(ImageError::Archive(format!("{} is empty", options.source)));
     }
-    let came = form(&start)?;
+    let came = Format::of(&start).of_layer();
     let kept = options.compression.or(came).unwrap_or(Compression::Gzip);
     let whole = start.chain(input);
     let (blob, unpacked) = if came == Some(kept) {
@@ -116,17 +116,6 @@ fn import_layer(writer: &Writer<'_>, mut input: impl Read, options: &ImportOptio
 fn decompressed<T>(input: impl Read, use_tar: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
     let (_, mut tar) = decompress(input).map_err(ImageError::io("read the root file system's tar"))?;
     use_tar(&mut tar)
-}
-
-/// The form that begins with these bytes, if layers have it.
-fn form(start: &[u8]) -> Result<Option<Compression>> {
-    let (format, _) = decompress(start).map_err(ImageError::io("read the root file system's tar"))?;
-    Ok(match format {
-        Format::Plain => Some(Compression::None),
-        Format::Gzip => Some(Compression::Gzip),
-        Format::Zstd => Some(Compression::Zstd),
-        Format::Bzip2 | Format::Xz => None,
-    })
 }
 
 /// A reader that writes a copy of all it reads.

@@ -11,7 +11,6 @@ use crate::store::{Container, Store};
 use super::catalog::{Catalog, Image};
 use super::error::Result;
 use super::history::{begins, layer_sizes};
-use super::unpacked::chain_ids;
 
 /// The name of what puts layers together, where docker tells its storage driver's.
 const DRIVER: &str = "plyfs";
@@ -22,7 +21,7 @@ const DRIVER: &str = "plyfs";
 /// The configuration is missing or damaged.
 pub fn inspect_image(store: &Store, catalog: &Catalog, image: &Image) -> Result<Value> {
     let config = image.config(store)?;
-    let chains = chain_ids(&config.rootfs.diff_ids);
+    let chains = ChainId::of_layers(&config.rootfs.diff_ids);
     let last = config.history.last();
     let dirs: Vec<String> = chains.iter().rev().filter_map(|chain| layer_dir(store, *chain)).collect();
     let size: u64 = layer_sizes(store, image, &config)?.iter().fold(0, |sum, size| sum.saturating_add(*size));

@@ -7,22 +7,11 @@ use crate::layer::compress::decompress;
 use crate::layer::unpack::{UnpackOptions, Unpacked, unpack};
 use crate::oci::config::ImageConfig;
 use crate::oci::descriptor::Descriptor;
-use crate::oci::digest::{ChainId, DiffId};
+use crate::oci::digest::DiffId;
 use crate::store::{LayerMeta, Writer};
 
 use super::catalog::Image;
 use super::error::{ImageError, Result};
-
-/// The chain IDs of an image's layers, the bottom one first.
-pub fn chain_ids(diff_ids: &[DiffId]) -> Vec<ChainId> {
-    let mut parent: Option<ChainId> = None;
-    let next = |diff_id: &DiffId| {
-        let chain = parent.map_or_else(|| ChainId::bottom(*diff_id), |parent| parent.with(*diff_id));
-        parent = Some(chain);
-        chain
-    };
-    diff_ids.iter().map(next).collect()
-}
 
 /// The directories of an image's layers, the top one first. Those that are missing are unpacked, each one published
 /// whole.

@@ -9,7 +9,6 @@ use crate::store::{ContainerId, Store, StoreError};
 use super::catalog::{Catalog, Image};
 use super::error::Result;
 use super::history::layer_sizes;
-use super::unpacked::chain_ids;
 
 /// What one kind of thing takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -173,6 +172,10 @@ impl ImageLayers {
             }
         };
         let sizes = layer_sizes(store, image, &config)?;
-        Ok(ImageLayers { chains: chain_ids(&config.rootfs.diff_ids), sizes, created: config.created })
+        Ok(ImageLayers {
+            chains: ChainId::of_layers(&config.rootfs.diff_ids),
+            sizes,
+            created: config.created,
+        })
     }
 }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use super::LayerError;
 use super::node::{self, Body, Entry, Kind, Node, NodeError, Opacity};
 use crate::format::names::Mark;
+use crate::format::override_stat::Keeper;
 use crate::format::whiteout;
 use crate::sys::Errno;
 use crate::sys::dir::read_all;
@@ -30,9 +31,8 @@ pub struct Dir {
     /// For messages only.
     path: PathBuf,
     opacity: Opacity,
-    /// In a layer that records all owners, which its root's record tells: the ordinary user who keeps it. What bears
-    /// no record (symbolic links cannot) and belongs to them is root's.
-    keeper: Option<(u32, u32)>,
+    /// In a layer that records all owners, which its root's record tells.
+    keeper: Option<Keeper>,
 }
 
 /// A file of a layer: the directory that holds it, its name there, and what was read of it.
@@ -76,8 +76,8 @@ impl Dir {
             Entry::Node(root) => (root.opacity, root.recorded),
             Entry::Whiteout => (Opacity::Clear, false),
         };
-        let user = (fs::geteuid().as_raw(), fs::getegid().as_raw());
-        let keeper = (recorded && user.0 != 0).then_some(user);
+        let user = Keeper::of(fs::geteuid().as_raw(), fs::getegid().as_raw());
+        let keeper = if recorded { user } else { None };
         Dir { fd, path: path.to_owned(), opacity, keeper }.with_opaque_file()
     }
 
@@ -157,11 +157,10 @@ impl Dir {
     fn read(&self, name: &OsStr) -> Result<Option<Entry>, LayerError> {
         let mut entry = node::read(self.fd.as_fd(), name, self.opacity)
             .map_err(|e| located(self.path_of(name), "read", e))?;
-        if let (Some(Entry::Node(node)), Some((uid, gid))) = (&mut entry, self.keeper)
+        if let (Some(Entry::Node(node)), Some(keeper)) = (&mut entry, self.keeper)
             && !node.recorded
         {
-            node.uid = if node.uid == uid { 0 } else { node.uid };
-            node.gid = if node.gid == gid { 0 } else { node.gid };
+            (node.uid, node.gid) = keeper.unrecorded_owner(node.uid, node.gid);
         }
         Ok(entry)
     }

@@ -166,6 +166,17 @@ identity! {
 }
 
 impl ChainId {
+    /// The chain of `layer` on top of `parent`, or at the bottom.
+    pub fn over(parent: Option<ChainId>, layer: DiffId) -> ChainId {
+        parent.map_or_else(|| ChainId::bottom(layer), |parent| parent.with(layer))
+    }
+
+    /// The chains of an image's layers, the bottom one first.
+    pub fn of_layers(diff_ids: &[DiffId]) -> Vec<ChainId> {
+        let mut parent = None;
+        diff_ids.iter().map(|diff_id| *parent.insert(ChainId::over(parent, *diff_id))).collect()
+    }
+
     /// The chain of a single layer: its diff ID.
     pub fn bottom(layer: DiffId) -> ChainId {
         ChainId(layer.0)

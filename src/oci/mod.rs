@@ -3,7 +3,7 @@
 pub mod config;
 pub mod descriptor;
 pub mod digest;
-mod json;
+pub(crate) mod json;
 pub mod manifest;
 pub mod media_type;
 pub mod reference;

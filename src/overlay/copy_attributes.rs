@@ -49,11 +49,10 @@ impl Overlay {
 
     /// The mode on disk of a file whose real one is recorded in an attribute.
     pub(super) fn store_plain_mode(&self, file: &Access, kind: Kind) -> Result<()> {
-        match kind {
-            Kind::Symlink => Ok(()),
-            Kind::Directory => Ok(file.chmod(Mode::from_raw_mode(0o755))?),
-            _ => Ok(file.chmod(Mode::from_raw_mode(0o755))?),
+        if kind != Kind::Symlink {
+            file.chmod(Mode::from_raw_mode(0o755))?;
         }
+        Ok(())
     }
 
     /// Copies all attributes but the union's own; what the upper cannot hold or we may not set is left out.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::names::OVERRIDE_STAT;
+use crate::format::override_stat::Keeper;
 use crate::sys::fs::{self, Mode, OFlags, Stat};
 use crate::sys::xattr::{Target, getxattr_opt};
 use crate::sys::{self, dir, handle, mount};
@@ -27,9 +28,8 @@ pub struct Layer {
     pub uuid: Option<[u8; 16]>,
     /// Whether owners, modes and types are recorded in `user.containers.override_stat`.
     pub override_stat: bool,
-    /// In a layer that records all owners, which its root's attribute tells: the ordinary user who keeps it. What bears
-    /// no record (symbolic links cannot) and belongs to them is root's.
-    pub keeper: Option<(u32, u32)>,
+    /// In a layer that records all owners, which its root's attribute tells.
+    pub keeper: Option<Keeper>,
     /// Whether the mount it was given through maps ids itself.
     pub idmapped: bool,
     /// Whether its file system is stacked on others itself.
@@ -117,7 +117,7 @@ impl Layer {
     fn new(opened: Opened, role: LayerRole, idmapped: bool) -> Layer {
         let recorded = getxattr_opt(Target::Fd(opened.fd.as_fd()), OVERRIDE_STAT.as_ref());
         let recorded = matches!(recorded, Ok(Some(_)));
-        let user = (fs::geteuid().as_raw(), fs::getegid().as_raw());
+        let user = Keeper::of(fs::geteuid().as_raw(), fs::getegid().as_raw());
         let uuid = uuid_of(opened.fd.as_fd());
         let stacked = fs::fs_type(opened.fd.as_fd()).is_ok_and(|t| t == OVERLAYFS_SUPER_MAGIC);
         Layer {
@@ -126,7 +126,7 @@ impl Layer {
             root: RealDir::root(role.number, opened.fd),
             uuid,
             override_stat: role.override_stat || recorded,
-            keeper: (recorded && user.0 != 0).then_some(user),
+            keeper: if recorded { user } else { None },
             idmapped,
             stacked,
         }

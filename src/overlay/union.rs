@@ -191,9 +191,8 @@ impl Overlay {
             // Outside layers that record owners only the type counts.
             (o.uid, o.gid, o.mode) = (st.st_uid, st.st_gid, st.st_mode & 0o7777);
         }
-        if let (None, Some((uid, gid))) = (&over, layer.and_then(|l| l.keeper)) {
-            st.st_uid = if st.st_uid == uid { 0 } else { st.st_uid };
-            st.st_gid = if st.st_gid == gid { 0 } else { st.st_gid };
+        if let (None, Some(keeper)) = (&over, layer.and_then(|l| l.keeper)) {
+            (st.st_uid, st.st_gid) = keeper.unrecorded_owner(st.st_uid, st.st_gid);
         }
         Ok(RealStat { st, over })
     }

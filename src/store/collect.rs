@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::journal::Journal;
-use super::layout::{DIFF, Layout};
+use super::layout::{DIFF, LAYER_META, Layout};
 use super::reach::{Reach, reach};
 use super::stage::Scrap;
 use super::{Result, Store, StoreError, Writer, tree};
@@ -151,8 +151,6 @@ fn remove(writer: &Writer<'_>, plan: &Journal) -> Result<Freed> {
     let present: BTreeSet<ChainId> = digests(layout.layers.names()?).map(ChainId::new).collect();
     for chain_id in plan.layers.intersection(&present) {
         let scrap = Scrap::new(layout, "layer")?;
-        let size = unpacked_size(layout, *chain_id)?.unwrap_or(0);
-        freed.bytes = freed.bytes.saturating_add(size);
         layout.layers.rename(chain_id.digest().hex(), &layout.tmp, scrap.name())?;
         scraps.push(scrap);
         freed.layers.push(*chain_id);
@@ -172,11 +170,21 @@ fn remove(writer: &Writer<'_>, plan: &Journal) -> Result<Freed> {
     layout.blobs.sync()?;
     for scrap in &scraps {
         // A file that cannot be removed is tried again by the next writer; the layer is gone in any case.
-        if let Err(e) = tree::remove(&layout.tmp, scrap.name().as_ref()) {
-            log::warn!("{e}");
+        match discard(layout, scrap) {
+            Ok(bytes) => freed.bytes = freed.bytes.saturating_add(bytes),
+            Err(e) => log::warn!("{e}"),
         }
     }
     Ok(freed)
+}
+
+/// Removes what was moved away; returns the bytes of a layer's files, as [`unpacked_size`] counts them.
+fn discard(layout: &Layout, scrap: &Scrap) -> Result<u64> {
+    if let Some(dir) = layout.tmp.sub_if_there(scrap.name())? {
+        // Not one of the layer's files.
+        dir.unlink(LAYER_META)?;
+    }
+    tree::remove(&layout.tmp, scrap.name().as_ref())
 }
 
 /// The bytes of a layer's files; `None` where it is not unpacked.

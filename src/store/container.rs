@@ -11,7 +11,7 @@ use super::dir::{Dir, random_hex, write_json};
 use super::layout::{CONTAINER_CONFIG, Layout};
 use super::made_up::{Suffix, made_up_name};
 use super::stage::Scrap;
-use super::{Result, Store, StoreError, Writer, layer, tree};
+use super::{Result, Store, StoreError, Writer, tree};
 use crate::oci::config::RunConfig;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{ChainId, ImageId};
@@ -190,7 +190,7 @@ impl Writer<'_> {
         let name = self.container_name(new.name)?;
         let manifest = self.store().manifest(&new.image.manifest)?;
         let config = self.store().config(&manifest)?;
-        let mut layers = layer::chains(&config.rootfs.diff_ids);
+        let mut layers = ChainId::of_layers(&config.rootfs.diff_ids);
         layers.reverse();
         let container = Container {
             id: ContainerId::random()?,

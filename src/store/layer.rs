@@ -46,7 +46,7 @@ impl LayerMeta {
     /// The layer with this diff ID on top of `parent`, held by `blob`; nothing else known.
     pub fn new(parent: Option<ChainId>, diff_id: DiffId, blob: Descriptor) -> LayerMeta {
         LayerMeta {
-            chain_id: chain(parent, diff_id),
+            chain_id: ChainId::over(parent, diff_id),
             diff_id,
             parent,
             blob,
@@ -62,19 +62,8 @@ impl LayerMeta {
 
     /// Whether the chain ID is that of the diff ID on top of the parent.
     pub fn is_consistent(&self) -> bool {
-        self.chain_id == chain(self.parent, self.diff_id)
+        self.chain_id == ChainId::over(self.parent, self.diff_id)
     }
-}
-
-/// The chain ID of a layer on top of `parent`.
-fn chain(parent: Option<ChainId>, diff_id: DiffId) -> ChainId {
-    parent.map_or_else(|| ChainId::bottom(diff_id), |parent| parent.with(diff_id))
-}
-
-/// The chain IDs of an image's layers, the bottom one first.
-pub(super) fn chains(diff_ids: &[DiffId]) -> Vec<ChainId> {
-    let mut parent = None;
-    diff_ids.iter().map(|diff_id| *parent.insert(chain(parent, *diff_id))).collect()
 }
 
 #[cfg(test)]
@@ -90,8 +79,8 @@ mod tests {
     fn chains_go_from_the_bottom_up() {
         let (a, b, c) = (diff("a"), diff("b"), diff("c"));
         let bottom = ChainId::bottom(a);
-        assert_eq!(chains(&[a, b, c]), [bottom, bottom.with(b), bottom.with(b).with(c)]);
-        assert!(chains(&[]).is_empty());
+        assert_eq!(ChainId::of_layers(&[a, b, c]), [bottom, bottom.with(b), bottom.with(b).with(c)]);
+        assert!(ChainId::of_layers(&[]).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LayerMeta, Result, Store, StoreError, container, layer};
+use super::{LayerMeta, Result, Store, StoreError, container};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{ChainId, Digest};
 use crate::oci::manifest::{Index, Manifest};
@@ -135,7 +135,7 @@ impl Walk<'_> {
     /// Takes in the layers of an image.
     fn chains(&mut self, manifest: &Manifest, need: Need) -> Result<()> {
         let config = self.store.config(manifest)?;
-        let chains = layer::chains(&config.rootfs.diff_ids);
+        let chains = ChainId::of_layers(&config.rootfs.diff_ids);
         let mut parent = None;
         for (place, (chain_id, diff_id)) in chains.into_iter().zip(&config.rootfs.diff_ids).enumerate() {
             // Lists of different length are an artifact's, or nonsense; the layers that have no blob are kept as well.

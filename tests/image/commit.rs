@@ -50,7 +50,7 @@ fn a_commit_is_a_layer_on_the_containers_image() {
     assert_eq!(image.manifest.layers[0], base.manifest.layers[0], "the base's layer is shared");
 
     // The layer knows itself, its parent, and the configuration that it was made with.
-    let chains = plyfs::image::unpacked::chain_ids(&config.rootfs.diff_ids);
+    let chains = plyfs::oci::digest::ChainId::of_layers(&config.rootfs.diff_ids);
     let meta = images.store.layer(chains[1]).expect("read").expect("known");
     assert_eq!((meta.chain_id, meta.parent), (chains[1], Some(chains[0])));
     assert_eq!(meta.config, Some(config.config));

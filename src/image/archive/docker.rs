@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::oci::json::null_is_default;
+
 /// Where docker lists the images of an archive.
 pub const MANIFEST: &str = "manifest.json";
 /// Where docker before version 1.10 did.
@@ -16,17 +18,12 @@ pub struct ArchivedImage {
     /// The path of its configuration.
     pub config: String,
     /// Its names.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub repo_tags: Vec<String>,
     /// The paths of its layers, the bottom one first.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub layers: Vec<String>,
 }
 
 /// Repository, tag and the ID of the image's top layer.
 pub type Repositories = BTreeMap<String, BTreeMap<String, String>>;
-
-/// Go writes an empty list as `null`.
-fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Option::<Vec<String>>::deserialize(deserializer).map(Option::unwrap_or_default)
-}

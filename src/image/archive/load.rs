@@ -10,7 +10,7 @@ use crate::image::error::{ImageError, Result};
 use crate::image::make::json;
 use crate::image::unpacked::{expect_diff_id, unpack_verified};
 use crate::image::{names, platform};
-use crate::layer::compress::{Format, decompress};
+use crate::layer::compress::decompress;
 use crate::layer::unpack::UnpackOptions;
 use crate::oci::config::ImageConfig;
 use crate::oci::descriptor::{Descriptor, Platform};
@@ -344,14 +344,9 @@ fn diff_id(blob: impl Read) -> Result<DiffId> {
 /// How a layer of docker's archive is compressed.
 fn compression(blob: &StagedBlob, path: &str) -> Result<Compression> {
     let (format, _) = decompress(blob.open()?).map_err(ImageError::io("read a layer"))?;
-    match format {
-        Format::Plain => Ok(Compression::None),
-        Format::Gzip => Ok(Compression::Gzip),
-        Format::Zstd => Ok(Compression::Zstd),
-        Format::Bzip2 | Format::Xz => {
-            Err(ImageError::Archive(format!("the layer {path} is compressed in a way that layers are not")))
-        }
-    }
+    let other =
+        || ImageError::Archive(format!("the layer {path} is compressed in a way that layers are not"));
+    format.of_layer().ok_or_else(other)
 }
 
 /// A name of an archive, as the index holds it.

@@ -6,6 +6,8 @@ use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
+use crate::oci::media_type::Compression;
+
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -60,8 +62,18 @@ pub fn decompress<'a>(mut input: impl Read + 'a) -> io::Result<(Format, Box<dyn 
 }
 
 impl Format {
+    /// The compression of a layer in this format; `None` for one that layers do not have.
+    pub fn of_layer(self) -> Option<Compression> {
+        match self {
+            Format::Plain => Some(Compression::None),
+            Format::Gzip => Some(Compression::Gzip),
+            Format::Zstd => Some(Compression::Zstd),
+            Format::Bzip2 | Format::Xz => None,
+        }
+    }
+
     /// The format of a stream that begins with `magic`.
-    fn of(magic: &[u8]) -> Format {
+    pub fn of(magic: &[u8]) -> Format {
         match magic {
             [0x1f, 0x8b, ..] => Format::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Format::Zstd,
