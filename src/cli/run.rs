@@ -35,7 +35,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Go on in the background, and print the container's ID
-    #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
+    #[arg(short, long)]
     pub detach: bool,
     /// How the program is run
     #[command(flatten)]

@@ -9,7 +9,8 @@ use plyfs::oci::config::RunConfig;
 use plyfs::run::RunError;
 use plyfs::run::command::{Terminal, put_over};
 use plyfs::run::settings::Input;
-use plyfs::run::supervise::{Ended, Streams, follow, take_signals};
+use plyfs::run::streams::Streams;
+use plyfs::run::supervise::{Ended, OnSignal, follow, take_signals};
 
 use super::{running, store};
 use crate::cli::exec::ExecArgs;
@@ -34,7 +35,7 @@ fn execute(args: &ExecArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     let call = instance.runtime()?.exec(&files.process, &files.pid, &files.log);
     let input = if args.process.interactive || args.process.tty { Input::Callers } else { Input::None };
     take_signals()?;
-    match follow(call, &Streams::Callers(input), &files.pid, |_| Ok(()))? {
+    match follow(call, &Streams::Callers(input), &files.pid, OnSignal::PassOn, |_| Ok(()))? {
         Ended::Program(code) => Ok(ExitCode::from(code)),
         Ended::NotStarted => {
             // The runtime has told why.

@@ -14,6 +14,7 @@ mod human;
 mod images;
 mod import;
 mod inspect;
+mod instance;
 mod kill;
 mod layer_pack;
 mod layers;

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use plyfs::image::Catalog;
-use plyfs::mount::{Attachment, Options, Outcome, daemon, mount};
-use plyfs::run::command::{self, Asked, Terminal};
+use plyfs::mount::{Attachment, Outcome, daemon, mount};
+use plyfs::run::command::{Asked, Terminal};
 use plyfs::run::runtime::Runtime;
 use plyfs::run::settings::{Afterwards, Input, Limits, Network, RootAccess, Settings, Tmpfs, Volume};
 use plyfs::run::status::Record;
-use plyfs::run::supervise::{Streams, supervise, take_signals};
+use plyfs::run::streams::Streams;
+use plyfs::run::supervise::{OnSignal, supervise, take_signals};
 use plyfs::run::{Instance, RunError, limits, rootless, runtime};
-use plyfs::store::Container;
 
-use super::{mounted, running, store};
+use super::instance::{self, Wanted};
+use super::{running, store};
 use crate::cli::run::{self as typed, RunArgs};
 
 /// Runs it; ends with the program's exit code, or one of docker's.
@@ -25,7 +25,7 @@ pub fn run(args: &RunArgs, root: Option<&Path>) -> ExitCode {
 
 fn make_and_run(args: &RunArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     let [image, arguments @ ..] = args.image_and_command.as_slice() else { bail!("name an image") };
-    if args.process.tty && !std::io::stdin().is_terminal() {
+    if args.process.tty && !args.detach && !std::io::stdin().is_terminal() {
         bail!("the input device is not a TTY: leave -t out where standard input is no terminal");
     }
     let settings = settings(args)?;
@@ -34,7 +34,7 @@ fn make_and_run(args: &RunArgs, root: Option<&Path>) -> anyhow::Result<ExitCode>
     let root = &store::root(root)?;
     rootless::become_root()?;
     let root = Some(root.as_path());
-    let (instance, options) = make(args, image, arguments, settings, root)?;
+    let (instance, options) = instance::make(wanted(args, image, arguments, settings), root)?;
     // From here on signals wait, until there is a program to pass them on to.
     take_signals()?;
     let outcome = mount(options, &instance.root, Attachment::Daemon);
@@ -44,20 +44,14 @@ fn make_and_run(args: &RunArgs, root: Option<&Path>) -> anyhow::Result<ExitCode>
         Ok(Outcome::Served) => Ok(ExitCode::SUCCESS),
         Ok(Outcome::Failed) => Ok(ExitCode::FAILURE),
         Err(e) => {
-            discard(&instance, root);
+            instance::discard(&instance, root);
             Err(e).with_context(|| format!("cannot mount container {}", instance.container.name))
         }
     }
 }
 
-/// Makes the container, and the options of its mount. Nothing of the store is held open afterwards.
-fn make(
-    args: &RunArgs,
-    image: &str,
-    arguments: &[String],
-    settings: Settings,
-    root: Option<&Path>,
-) -> anyhow::Result<(Instance, Options)> {
+/// The container to be made.
+fn wanted<'a>(args: &'a RunArgs, image: &'a str, arguments: &[String], settings: Settings) -> Wanted<'a> {
     let asked = Asked {
         entrypoint: args.entrypoint.clone(),
         arguments: arguments.to_vec(),
@@ -65,21 +59,7 @@ fn make(
         working_dir: args.process.workdir.clone(),
         user: args.process.user.clone(),
     };
-    let store = store::open(root)?;
-    let writer = store.lock()?;
-    let found = Catalog::read(&store)?.find(image)?.clone();
-    let mut container: Container =
-        store::new_container_with(&writer, &found, image, args.name.clone(), |new| {
-            new.config = command::merge(&new.config, &asked);
-            command::arguments(&new.config)?;
-            settings.keep(&mut new.extra);
-            Ok(())
-        })?;
-    let mut options = Options::default();
-    let target = store.container_paths(&container.id).merged;
-    mounted::set_up(&mut options, &writer, &found, &mut container, &target)?;
-    options.finish()?;
-    Ok((Instance::new(&store, container), options))
+    Wanted { image, name: args.name.clone(), asked, settings }
 }
 
 /// Starts the program in the mounted container, and waits for it, or lets another process wait.
@@ -88,7 +68,7 @@ fn start(instance: &Instance, detach: bool, root: Option<&Path>) -> anyhow::Resu
     let (runtime, mut record) = match prepared {
         Ok(prepared) => prepared,
         Err(e) => {
-            finish(instance, root);
+            instance::finish(instance, root);
             return Err(e.into());
         }
     };
@@ -105,8 +85,8 @@ fn in_foreground(
     root: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
     let streams = Streams::Callers(instance.settings.input);
-    let ended = supervise(runtime, &instance.dir, &streams, record, || Ok(()));
-    finish(instance, root);
+    let ended = supervise(runtime, &instance.dir, &streams, record, OnSignal::PassOn, || Ok(()));
+    instance::finish(instance, root);
     match ended {
         Ok(code) => Ok(ExitCode::from(code)),
         Err(e @ RunError::Runtime(_)) => {
@@ -125,7 +105,10 @@ fn in_background(
     root: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
     let outcome = daemon::launch(|ready| {
-        let streams = Streams::File(instance.output());
+        let streams = match instance.settings.terminal {
+            Terminal::Yes => Streams::Terminal(instance.output()),
+            Terminal::No => Streams::File(instance.output(), instance.settings.input),
+        };
         let announce = || {
             ready.announce().map_err(|source| RunError::System {
                 action: "detach from",
@@ -133,8 +116,8 @@ fn in_background(
                 source,
             })
         };
-        let ended = supervise(runtime, &instance.dir, &streams, record, announce);
-        finish(instance, root);
+        let ended = supervise(runtime, &instance.dir, &streams, record, OnSignal::PassOn, announce);
+        instance::finish(instance, root);
         ended.map(drop)
     });
     match outcome.map_err(RunError::from)? {
@@ -142,28 +125,6 @@ fn in_background(
         Outcome::Served | Outcome::Failed => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Clears away what the container left, and the container itself if it is not to be kept. What fails is told; the
-/// program's exit code counts more.
-fn finish(instance: &Instance, root: Option<&Path>) {
-    let cleared = store::open(root).and_then(|store| running::clear_away(&store, instance));
-    if let Err(e) = cleared {
-        eprintln!("plyfs: warning: {e:#}; `plyfs rm {}` tries again", instance.container.name);
-    }
-    discard(instance, root);
-}
-
-/// Removes the container if it is not to be kept.
-fn discard(instance: &Instance, root: Option<&Path>) {
-    if instance.settings.afterwards != Afterwards::Remove {
-        return;
-    }
-    let removed =
-        store::open(root).and_then(|store| Ok(store.lock()?.remove_container(&instance.container)?));
-    if let Err(e) = removed {
-        eprintln!("plyfs: warning: {e:#}");
-    }
 }
 
 /// What was typed, apart from what belongs to the image.

@@ -23,6 +23,7 @@ pub mod seccomp;
 pub mod settings;
 pub mod spec;
 pub mod status;
+pub mod streams;
 pub mod supervise;
 pub mod user;
 

@@ -1,19 +1,19 @@
 //! Waiting for a container: its runtime is started, signals are passed on, how it ends is written down, and what it
 //! leaves behind is cleared away.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use super::error::RunError;
 use super::runtime::Runtime;
-use super::settings::Input;
 use super::status::{ProcessId, Record};
+use super::streams::Streams;
 use crate::image::time::{self, Timestamp};
-use crate::sys::process::{Sender, block_signals, kill, signal, unblock_signals_in, wait_signal_for};
+use crate::sys::process::{self, Sender, block_signals, kill, signal, unblock_signals_in, wait_signal_for};
 
 /// The signals that are passed on, and the one that tells of a child's end.
 const SIGNALS: [i32; 8] = [
@@ -33,15 +33,6 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// How long it is waited once there is nothing to look for; a signal ends it at once.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// What a container's program has for its standard streams.
-#[derive(Debug)]
-pub enum Streams {
-    /// The caller's; standard input only if so asked for.
-    Callers(Input),
-    /// Nothing to read; all it prints goes into the file.
-    File(PathBuf),
-}
-
 /// What a program in a container did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
@@ -51,20 +42,13 @@ pub enum Ended {
     NotStarted,
 }
 
-impl Streams {
-    fn give_to(&self, command: &mut Command) -> Result<(), RunError> {
-        match self {
-            Streams::Callers(Input::Callers) => {}
-            Streams::Callers(Input::None) => drop(command.stdin(Stdio::null())),
-            Streams::File(path) => {
-                let open = || File::options().create(true).append(true).open(path);
-                let out = open().map_err(RunError::system("write", path))?;
-                let err = out.try_clone().map_err(RunError::system("write", path))?;
-                command.stdin(Stdio::null()).stdout(out).stderr(err);
-            }
-        }
-        Ok(())
-    }
+/// What becomes of a signal that this process is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnSignal {
+    /// It is passed on to the program.
+    PassOn,
+    /// It ends the program, which need not heed it.
+    End,
 }
 
 /// Takes over the signals of this process, so that none is lost between the container's start and the first waiting.
@@ -76,8 +60,17 @@ pub fn take_signals() -> Result<(), RunError> {
     block_signals(&SIGNALS).map_err(RunError::system("block signals of", "/proc/self"))
 }
 
-/// Runs `command`, a call of a runtime, to its end, passing signals on. `started` is called once the program runs,
-/// which the runtime tells by writing `pid_file`.
+/// Has this process sent TERM when the one that started it ends, however that ends.
+///
+/// # Errors
+/// What the system says.
+pub fn end_with_parent() -> Result<(), RunError> {
+    let asked = process::signal_at_parents_end().map_err(io::Error::from);
+    asked.map_err(RunError::system("watch the parent of", "/proc/self"))
+}
+
+/// Runs `command`, a call of a runtime, to its end, doing with signals as `on_signal` says. `started` is called once the
+/// program runs, which the runtime tells by writing `pid_file`.
 ///
 /// # Errors
 /// The runtime cannot be executed; the error of `started`. What was started goes on then.
@@ -85,16 +78,20 @@ pub fn follow(
     mut command: Command,
     streams: &Streams,
     pid_file: &Path,
+    on_signal: OnSignal,
     started: impl FnOnce(i32) -> Result<(), RunError>,
 ) -> Result<Ended, RunError> {
-    streams.give_to(&mut command)?;
+    let held = streams.give_to(&mut command)?;
     unblock_signals_in(&mut command);
     if let Err(e) = fs::remove_file(pid_file)
         && e.kind() != io::ErrorKind::NotFound
     {
         return Err(RunError::system("remove", pid_file)(e));
     }
-    let mut child = command.spawn().map_err(RunError::system("run", command.get_program()))?;
+    let program = command.get_program().to_owned();
+    let mut child = command.spawn().map_err(RunError::system("run", &program))?;
+    // With its ends of the streams.
+    drop(command);
     let mut started = Some(started);
     let mut wait = FIRST_WAIT;
     let status = loop {
@@ -103,12 +100,18 @@ pub fn follow(
         {
             started(pid)?;
         }
-        if let Some(status) = child.try_wait().map_err(RunError::system("wait for", command.get_program()))? {
+        if let Some(status) = child.try_wait().map_err(RunError::system("wait for", &program))? {
             break status;
         }
-        pass_on(&child, if started.is_some() { wait } else { IDLE })?;
+        if let Some(taken) = take_signal(if started.is_some() { wait } else { IDLE })? {
+            match on_signal {
+                OnSignal::PassOn => pass_on(&child, taken),
+                OnSignal::End => end(&child, pid_file),
+            }
+        }
         wait = (wait * 2).min(LONGEST_WAIT);
     };
+    held.finish();
     // A program may have ended before it was looked for.
     match (started, read_pid(pid_file)) {
         (Some(_), None) => Ok(Ended::NotStarted),
@@ -117,20 +120,30 @@ pub fn follow(
     }
 }
 
-/// Waits for a signal, `timeout` at most, and passes it on to the runtime, which passes it on to the program. One that
-/// a terminal sent has reached the runtime by itself.
-fn pass_on(child: &Child, timeout: Duration) -> Result<(), RunError> {
+/// Waits for a signal that is not a child's end, `timeout` at most.
+fn take_signal(timeout: Duration) -> Result<Option<process::Signal>, RunError> {
     let taken =
         wait_signal_for(&SIGNALS, timeout).map_err(RunError::system("wait for signals to", "/proc/self"))?;
-    if let Some(taken) = taken
-        && taken.number != signal::CHLD
-        && taken.sender == Sender::Process
+    Ok(taken.filter(|taken| taken.number != signal::CHLD))
+}
+
+/// Passes a signal on to the runtime, which passes it on to the program. One that a terminal sent has reached the runtime
+/// by itself.
+fn pass_on(child: &Child, taken: process::Signal) {
+    if taken.sender == Sender::Process
         && let Ok(pid) = i32::try_from(child.id())
         && let Err(e) = kill(pid, taken.number)
     {
         log::debug!("passing on signal {}: {e}", taken.number);
     }
-    Ok(())
+}
+
+/// Kills the program, or the runtime that is about to start it.
+fn end(child: &Child, pid_file: &Path) {
+    let Some(pid) = read_pid(pid_file).or_else(|| i32::try_from(child.id()).ok()) else { return };
+    if let Err(e) = kill(pid, signal::KILL) {
+        log::debug!("ending process {pid}: {e}");
+    }
 }
 
 /// The number that a runtime wrote; `None` until it has.
@@ -154,13 +167,14 @@ pub fn supervise(
     dir: &Path,
     streams: &Streams,
     record: &mut Record,
+    on_signal: OnSignal,
     started: impl FnOnce() -> Result<(), RunError>,
 ) -> Result<u8, RunError> {
     record.supervisor = ProcessId::own();
     record.started = Some(time::format(Timestamp::now()));
     record.write(dir)?;
     let pid_file = dir.join("pid");
-    let ended = follow(runtime.run(&pid_file), streams, &pid_file, |pid| {
+    let ended = follow(runtime.run(&pid_file), streams, &pid_file, on_signal, |pid| {
         record.process = ProcessId::of(pid);
         record.write(dir)?;
         started()
@@ -206,7 +220,10 @@ pub fn wait_until(
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::run::settings::Input;
 
     fn shell(script: &str, pid_file: &Path) -> Command {
         let mut command = Command::new("/bin/sh");
@@ -214,19 +231,20 @@ mod tests {
         command
     }
 
+    fn followed(script: &str, streams: &Streams, pid_file: &Path) -> (Ended, Option<i32>) {
+        let mut pid = None;
+        let ended = follow(shell(script, pid_file), streams, pid_file, OnSignal::PassOn, |started| {
+            pid = Some(started);
+            Ok(())
+        });
+        (ended.expect("followed"), pid)
+    }
+
     #[test]
     fn the_end_of_a_program_and_of_a_runtime_are_told_apart() {
         let dir = tempfile::tempdir().expect("a directory");
         let pid_file = dir.path().join("pid");
-        let run = |script: &str| {
-            let mut pid = None;
-            let ended =
-                follow(shell(script, &pid_file), &Streams::Callers(Input::None), &pid_file, |started| {
-                    pid = Some(started);
-                    Ok(())
-                });
-            (ended.expect("followed"), pid)
-        };
+        let run = |script: &str| followed(script, &Streams::Callers(Input::None), &pid_file);
         assert_eq!(run("exit 3"), (Ended::NotStarted, None));
         assert_eq!(run("echo 12 >$PID_FILE; exit 3"), (Ended::Program(3), Some(12)));
         assert_eq!(run("sleep 0.1; echo 12 >$PID_FILE; kill -9 $$"), (Ended::Program(137), Some(12)));
@@ -235,14 +253,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_goes_into_a_file() {
+    fn what_is_printed_goes_into_files() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (pid_file, log, errors) =
+            (dir.path().join("pid"), dir.path().join("log"), dir.path().join("errors"));
+        let script = "echo 1 >$PID_FILE; echo out; echo err >&2";
+        for _ in 0..2 {
+            followed(script, &Streams::File(log.clone(), Input::None), &pid_file);
+        }
+        assert_eq!(fs::read_to_string(&log).expect("read"), "out\nerr\nout\nerr\n");
+        fs::remove_file(&log).expect("removed");
+        let apart = Streams::Apart { output: log.clone(), error: errors.clone() };
+        followed(script, &apart, &pid_file);
+        assert_eq!(fs::read_to_string(&log).expect("read"), "out\n");
+        assert_eq!(fs::read_to_string(errors).expect("read"), "err\n");
+    }
+
+    // A test's threads share what they are told of children, so `PID_FILE`, which begins the long waiting, comes last.
+    #[test]
+    fn a_detached_program_has_a_terminal_or_an_input_that_stays_open() {
         let dir = tempfile::tempdir().expect("a directory");
         let (pid_file, log) = (dir.path().join("pid"), dir.path().join("log"));
-        let streams = Streams::File(log.clone());
-        for _ in 0..2 {
-            let command = shell("echo 1 >$PID_FILE; echo out; echo err >&2", &pid_file);
-            follow(command, &streams, &pid_file, |_| Ok(())).expect("followed");
+        let script = "test -t 0 && test -t 1 && test -t 2 && echo terminal; echo end; echo 1 >$PID_FILE";
+        followed(script, &Streams::Terminal(log.clone()), &pid_file);
+        assert_eq!(fs::read_to_string(&log).expect("read"), "terminal\r\nend\r\n");
+        fs::remove_file(&log).expect("removed");
+        let script = "timeout 0.3 cat; echo $?; echo 1 >$PID_FILE";
+        for (input, expected) in [(Input::None, "0\n"), (Input::Callers, "124\n")] {
+            followed(script, &Streams::File(log.clone(), input), &pid_file);
+            assert_eq!(fs::read_to_string(&log).expect("read"), expected);
+            fs::remove_file(&log).expect("removed");
         }
-        assert_eq!(fs::read_to_string(log).expect("read"), "out\nerr\nout\nerr\n");
     }
 }

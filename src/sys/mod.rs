@@ -10,6 +10,7 @@ pub mod mount;
 pub mod process;
 pub mod random;
 pub mod socket;
+pub mod terminal;
 pub mod xattr;
 
 pub use rustix::io::Errno;

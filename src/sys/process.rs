@@ -211,6 +211,14 @@ pub fn kill(pid: i32, signal: i32) -> super::Result<()> {
     super::check(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)
 }
 
+/// Has the calling process sent TERM when the thread that made it ends (`PR_SET_PDEATHSIG`). What it forks is not.
+///
+/// # Errors
+/// None that the kernel tells of.
+pub fn signal_at_parents_end() -> super::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+}
+
 /// Moves the calling process, which must have one thread, into a new user namespace, where it may do everything, and a
 /// new mount namespace. Its ids are mapped to nothing yet.
 ///

@@ -1,0 +1,107 @@
+//! The standard streams of a container's program: the caller's, files, a terminal whose output is kept.
+
+use std::fs::File;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use super::error::RunError;
+use super::settings::Input;
+use crate::sys::terminal;
+
+/// What a container's program has for its standard streams.
+#[derive(Debug)]
+pub enum Streams {
+    /// The caller's; standard input only if so asked for.
+    Callers(Input),
+    /// All it prints goes into the file. It reads nothing; with [`Input::Callers`] it waits for what never comes.
+    File(PathBuf, Input),
+    /// A terminal, on which nobody types; what appears on it goes into the file.
+    Terminal(PathBuf),
+    /// Nothing to read; what it prints goes into two files.
+    Apart {
+        /// That of standard output.
+        output: PathBuf,
+        /// That of standard error.
+        error: PathBuf,
+    },
+}
+
+/// What this process holds of a program's streams while the program runs.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// Nothing.
+    Nothing,
+    /// The end of its standard input that nobody writes to.
+    Input(PipeWriter),
+    /// Who writes down what appears on its terminal.
+    Terminal(JoinHandle<()>),
+}
+
+impl Streams {
+    /// Gives them to a program that is about to be started.
+    pub(super) fn give_to(&self, command: &mut Command) -> Result<Held, RunError> {
+        match self {
+            Streams::Callers(Input::Callers) => {}
+            Streams::Callers(Input::None) => drop(command.stdin(Stdio::null())),
+            Streams::File(path, input) => {
+                let out = open(path)?;
+                let err = out.try_clone().map_err(RunError::system("write", path))?;
+                command.stdin(Stdio::null()).stdout(out).stderr(err);
+                if *input == Input::Callers {
+                    let (reader, writer) = io::pipe().map_err(RunError::system("make", "a pipe"))?;
+                    command.stdin(reader);
+                    return Ok(Held::Input(writer));
+                }
+            }
+            Streams::Terminal(path) => return give_terminal(command, path),
+            Streams::Apart { output, error } => {
+                command.stdin(Stdio::null()).stdout(open(output)?).stderr(open(error)?);
+            }
+        }
+        Ok(Held::Nothing)
+    }
+}
+
+fn open(path: &Path) -> Result<File, RunError> {
+    File::options().create(true).append(true).open(path).map_err(RunError::system("write", path))
+}
+
+fn give_terminal(command: &mut Command, log: &Path) -> Result<Held, RunError> {
+    let failed = |e: io::Error| RunError::system("make a terminal of", terminal::MULTIPLEXER)(e);
+    let (ours, theirs) = terminal::open_pair().map_err(io::Error::from).map_err(failed)?;
+    let clone = || theirs.try_clone().map_err(failed);
+    command.stdin(clone()?).stdout(clone()?).stderr(theirs);
+    let log = open(log)?;
+    let writer = thread::Builder::new().name("plyfs-terminal".to_owned());
+    Ok(Held::Terminal(writer.spawn(move || keep(ours, log)).map_err(failed)?))
+}
+
+/// Writes down what appears on a terminal, until nobody has it open any more.
+fn keep(terminal: OwnedFd, mut log: File) {
+    let mut terminal = File::from(terminal);
+    let mut buffer = vec![0; 4096];
+    // The end is told as an error (EIO).
+    while let Ok(length @ 1..) = terminal.read(&mut buffer) {
+        if let Err(e) = log.write_all(&buffer[..length]) {
+            log::warn!("what a program shows on its terminal is lost: {e}");
+        }
+    }
+}
+
+impl Held {
+    /// Lets go of the streams of a program that ended; all that it printed is where it belongs then.
+    pub(super) fn finish(self) {
+        match self {
+            Held::Nothing => {}
+            Held::Input(writer) => drop(writer),
+            Held::Terminal(writer) => {
+                if writer.join().is_err() {
+                    log::warn!("writing down what a program shows on its terminal failed");
+                }
+            }
+        }
+    }
+}
