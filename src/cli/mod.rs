@@ -1,5 +1,6 @@
 //! The command line of `plyfs`: what was typed, nothing more.
 
+pub mod command_test;
 pub mod commit;
 pub mod create;
 pub mod df;
@@ -147,6 +148,8 @@ pub enum Command {
     Fsck(fsck::FsckArgs),
     #[command(after_help = layer::PACK_EXAMPLES)]
     Layer(layer::LayerArgs),
+    #[command(hide = true)]
+    CommandTest(command_test::CommandTestArgs),
     /// Write manual pages or shell completions
     #[command(hide = true, after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),

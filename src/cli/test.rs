@@ -8,7 +8,9 @@ use clap::Args;
 pub const EXAMPLES: &str = "\
 Examples:
   plyfs test app:1 structure.yaml
-  plyfs test --format json app:1 structure.yaml more.json";
+  plyfs test --format json app:1 structure.yaml more.json
+
+Each command test runs in a container of its own, which is removed afterwards.";
 
 /// Test an image against files of container-structure-test (schema 2.0.0)
 #[derive(Debug, Clone, Args)]

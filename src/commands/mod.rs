@@ -1,5 +1,6 @@
 //! The verbs: each resolves its arguments, calls the library and prints.
 
+mod command_test;
 mod commit;
 mod create;
 mod df;
@@ -58,6 +59,7 @@ pub fn run(command: Command, root: Option<&Path>) -> anyhow::Result<ExitCode> {
         Command::Kill(args) => kill::run(&args, root)?,
         Command::Logs(args) => logs::run(&args, root)?,
         Command::Test(args) => return structure_test::run(&args, root),
+        Command::CommandTest(args) => return command_test::run(&args, root),
         Command::Inspect(args) => return inspect::run(&args, root),
         Command::Fsck(args) => return fsck::run(&args, root),
         Command::Unmount(args) => unmount::run(&args, root)?,

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use plyfs::image::Catalog;
 use plyfs::image::files::LayerFiles;
-use plyfs::image::structure_test::{NoRunner, Outcome, StructureTest, TestResult};
+use plyfs::image::structure_test::{Outcome, StructureTest, TestResult};
 use serde_json::{Value, json};
 
+use super::command_test::Containers;
 use super::listing::{self, Column, printable};
 use super::tree::{self, Named};
 use super::{progress, store};
@@ -33,15 +34,18 @@ pub fn run(args: &TestArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
         let test = StructureTest::parse(&text);
         tests.push((path, test.with_context(|| format!("{} holds no tests", path.display()))?));
     }
-    let store = store::open(root)?;
+    let root = store::root(root)?;
+    let store = store::open(Some(&root))?;
     let image = Catalog::read(&store)?.find(&args.image)?.clone();
     let config = image.config(&store)?;
     let spinner = progress::spinner("testing");
+    let id = image.id().to_string();
     let tree = tree::shown(&store, &Named::Image(image))?;
     let files = LayerFiles::open(&tree.layers)?;
+    let runner = Containers { image: &id, root: &root };
     let mut outcomes = Vec::new();
     for (path, test) in &tests {
-        let all = test.evaluate(&files, &NoRunner, &config.config);
+        let all = test.evaluate(&files, &runner, &config.config);
         outcomes.extend(all.into_iter().map(|outcome| (path.as_path(), outcome)));
     }
     spinner.finish_and_clear();

@@ -2,13 +2,18 @@
 //!
 //! Files are seen through [`Files`], so that tests run on an unpacked image, a mount, or a table in memory.
 
+pub mod command;
 mod file;
 mod metadata;
 mod mode;
 mod pattern;
 pub mod schema;
+mod variables;
 
-use schema::{CommandTest, RunOptions, Schema, Variable};
+use command::CommandRun;
+use schema::Schema;
+
+use serde::{Deserialize, Serialize};
 
 use crate::oci::config::RunConfig;
 
@@ -79,8 +84,8 @@ pub trait Files {
 
 /// Runs commands in containers of the image.
 pub trait Runner {
-    /// Runs one test. `variables` are those for all commands; the test has its own, too.
-    fn run(&self, test: &CommandTest, variables: &[Variable], options: Option<&RunOptions>) -> TestResult;
+    /// Runs one test.
+    fn run(&self, run: &CommandRun) -> TestResult;
 }
 
 /// A [`Runner`] where nothing can be run.
@@ -88,7 +93,7 @@ pub trait Runner {
 pub struct NoRunner;
 
 impl Runner for NoRunner {
-    fn run(&self, _: &CommandTest, _: &[Variable], _: Option<&RunOptions>) -> TestResult {
+    fn run(&self, _: &CommandRun) -> TestResult {
         TestResult::Skipped("commands are not run here".to_owned())
     }
 }
@@ -133,7 +138,7 @@ impl Kind {
 }
 
 /// What came of a test.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TestResult {
     /// All is as expected.
     Pass,
@@ -147,34 +152,6 @@ impl TestResult {
     /// A pass if nothing is wrong.
     fn of(wrong: Vec<String>) -> TestResult {
         if wrong.is_empty() { TestResult::Pass } else { TestResult::Fail(wrong) }
-    }
-}
-
-/// What a command left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CommandOutput {
-    /// The status it exited with.
-    pub exit_code: i32,
-    /// What it wrote to its standard output.
-    pub stdout: Vec<u8>,
-    /// What it wrote to its standard error.
-    pub stderr: Vec<u8>,
-}
-
-impl CommandTest {
-    /// Compares what a command left behind with what the test expects.
-    pub fn judge(&self, output: &CommandOutput) -> TestResult {
-        let mut wrong = Vec::new();
-        for (stream, content, expected, excluded) in [
-            ("standard output", &output.stdout, &self.expected_output, &self.excluded_output),
-            ("standard error", &output.stderr, &self.expected_error, &self.excluded_error),
-        ] {
-            wrong.extend(pattern::unmatched(stream, content, expected, excluded));
-        }
-        if output.exit_code != self.exit_code {
-            wrong.push(format!("exited with {}; {} was expected", output.exit_code, self.exit_code));
-        }
-        TestResult::of(wrong)
     }
 }
 
@@ -209,8 +186,11 @@ impl StructureTest {
         let schema = &self.0;
         let mut outcomes = Vec::new();
         for test in &schema.command_tests {
-            let options = schema.container_run_options.as_ref();
-            let result = runner.run(test, &schema.global_env_vars, options);
+            let result = runner.run(&CommandRun {
+                test: test.clone(),
+                variables: schema.global_env_vars.clone(),
+                options: schema.container_run_options.clone().unwrap_or_default(),
+            });
             outcomes.push(Outcome { name: test.name.clone(), kind: Kind::Command, result });
         }
         for test in &schema.file_existence_tests {

@@ -1,7 +1,7 @@
 //! The file of container-structure-test, schema 2.0.0. A field that the schema does not have is an error: a test with a
 //! misspelt field would pass without testing anything.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Schema {
 }
 
 /// A variable or label, and its value.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Variable {
     /// The name.
@@ -47,7 +47,7 @@ pub struct Variable {
 }
 
 /// A command and what is expected of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommandTest {
     /// The test's name.
@@ -194,7 +194,7 @@ pub struct LicenseTest {
 }
 
 /// How commands are run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunOptions {
     /// The user.

@@ -7,6 +7,7 @@ use std::io;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::command::CommandOutput;
 use super::*;
 
 /// The example of container-structure-test's documentation, with what it says about each field.
@@ -236,13 +237,9 @@ fn a_commands_output_is_judged() {
 fn a_runner_runs_the_commands() {
     struct Echo;
     impl Runner for Echo {
-        fn run(
-            &self,
-            test: &CommandTest,
-            variables: &[Variable],
-            options: Option<&RunOptions>,
-        ) -> TestResult {
-            TestResult::Skipped(format!("{} {} {}", test.command, variables.len(), options.is_some()))
+        fn run(&self, run: &CommandRun) -> TestResult {
+            let CommandRun { test, variables, options } = run;
+            TestResult::Skipped(format!("{} {} {}", test.command, variables.len(), options.privileged))
         }
     }
     let outcomes = parse(YAML).evaluate(&files(), &Echo, &config());
