@@ -1,4 +1,4 @@
-//! `plyfs`: parse, start logging, dispatch; the one place that prints errors and picks exit codes.
+//! `plyfs`: parse, start logging, dispatch; the place that picks exit codes.
 
 mod cli;
 mod commands;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("plyfs: error: {error:#}");
+            commands::tell(&error);
             ExitCode::FAILURE
         }
     }

@@ -31,6 +31,20 @@ make_home() {
     if [ "$(id -u)" = 0 ]; then chown "$WHO" "$HERE"; fi
 }
 
+# own_mounts ARGUMENT...: as root, starts the script anew, with its ARGUMENTs, in a mount namespace of its own: what it
+# mounts nobody else sees, and it is gone with the script, however that ends.
+own_mounts() {
+    [ "$(id -u)" = 0 ] && [ -z "${PLYFS_OWN_MOUNTS:-}" ] || return 0
+    PLYFS_OWN_MOUNTS=1 exec unshare --mount --propagation private "$0" "$@"
+}
+
+# own_fuse: as root, after own_mounts, a /dev/fuse that ordinary users may open, as udev would set it up.
+own_fuse() {
+    [ "$(id -u)" = 0 ] || return 0
+    mknod -m 666 "$TMP/fuse" c 10 229
+    mount --bind "$TMP/fuse" /dev/fuse
+}
+
 # as_who COMMAND...: run it as $WHO, with nothing that root could do.
 as_who() {
     if [ "$WHO" = "$(id -un)" ]; then

@@ -46,6 +46,14 @@ use std::process::ExitCode;
 use crate::cli::Command;
 use crate::cli::layer::LayerCommand;
 
+/// Prints an error with its causes. What a terminal takes for commands is left out: part of it may come from a foreign
+/// image.
+pub fn tell(error: &anyhow::Error) {
+    let text = format!("{error:#}");
+    let lines: Vec<String> = text.lines().map(listing::printable).collect();
+    eprintln!("plyfs: error: {}", lines.join("\n"));
+}
+
 /// Runs a verb to its end. `root` is where images are kept, if it was said.
 ///
 /// # Errors

@@ -42,15 +42,19 @@ pub fn inside(instance: &Instance, work: impl FnOnce() -> anyhow::Result<()>) ->
 /// # Errors
 /// It cannot be unmounted.
 pub fn clear_away(store: &Store, instance: &Instance) -> anyhow::Result<()> {
-    let mut record = Record::read(&instance.dir)?.unwrap_or_default();
+    let record = Record::read(&instance.dir)?;
+    let made = record.clone().unwrap_or_default();
     let mounted = store.is_mounted(&instance.container.id)?;
-    instance.clear(&record, if mounted { Mounted::Yes } else { Mounted::No });
+    instance.clear(&made, if mounted { Mounted::Yes } else { Mounted::No });
     if mounted {
         take_away(store, instance)
             .with_context(|| format!("cannot unmount container {}", instance.container.name))?;
     }
-    record.cleared = true;
-    Ok(record.write(&instance.dir)?)
+    match record {
+        Some(record) => Ok(Record { cleared: true, ..record }.write(&instance.dir)?),
+        // It failed before anything was made.
+        None => Ok(()),
+    }
 }
 
 /// Unmounts, and waits until the daemon has let go of the container's upper.
@@ -147,7 +151,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// What a command that ran a program ends with; an error is told here.
 pub fn end(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("plyfs: error: {error:#}");
+        super::tell(&error);
         ExitCode::from(exit_code(&error))
     })
 }

@@ -33,6 +33,18 @@ pub enum RunError {
     /// The group is not in the image.
     #[error("unable to find group {0}: no matching entries in group file")]
     NoGroup(String),
+    /// The user is in more groups than runtimes can set in fair time.
+    #[error(
+        "user {user} is in {count} groups of the image; {most} are possible, so name the group: --user {user}:GROUP"
+    )]
+    Groups {
+        /// The user.
+        user: String,
+        /// In how many groups.
+        count: usize,
+        /// In how many a user may be.
+        most: usize,
+    },
     /// The user or group does not exist in the user namespace.
     #[error(
         "{kind} {id} cannot be had here: this user may use too few ids; an administrator gives more in /etc/subuid and /etc/subgid (usermod --add-subuids), and newuidmap must be installed"

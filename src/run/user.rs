@@ -5,8 +5,8 @@ use super::root::Root;
 
 /// The longest passwd or group file that is read.
 const FILE_LIMIT: u64 = 4 << 20;
-/// The longest list of groups that the kernel takes (`NGROUPS_MAX`).
-const MAX_GROUPS: usize = 65536;
+/// The most groups of a user. The kernel takes 65536, but runc needs four minutes for that many.
+const MAX_GROUPS: usize = 4096;
 const MAX_ID: u32 = i32::MAX as u32;
 
 /// As whom a program runs.
@@ -67,7 +67,7 @@ fn resolve(text: &str, passwd: &[u8], group: &[u8]) -> Result<Identity, RunError
     if !wanted_group.is_empty() {
         identity.gid = find_group(wanted_group, &group)?;
     } else if let Some(user) = user {
-        identity.groups = groups_of(user.name, &group);
+        identity.groups = groups_of(user.name, &group)?;
     }
     Ok(identity)
 }
@@ -80,13 +80,15 @@ fn find_group(wanted: &str, file: &str) -> Result<u32, RunError> {
 }
 
 /// The groups that a user is a member of.
-fn groups_of(name: &str, file: &str) -> Vec<u32> {
+fn groups_of(name: &str, file: &str) -> Result<Vec<u32>, RunError> {
     let member = |group: &Group<'_>| group.members.split(',').any(|member| member.trim() == name);
     let mut gids: Vec<u32> = groups(file).filter(member).map(|group| group.gid).collect();
     gids.sort_unstable();
     gids.dedup();
-    gids.truncate(MAX_GROUPS);
-    gids
+    match gids.len() {
+        0..=MAX_GROUPS => Ok(gids),
+        count => Err(RunError::Groups { user: name.to_owned(), count, most: MAX_GROUPS }),
+    }
 }
 
 /// The number that `text` is; `None` where it is a name.
@@ -161,6 +163,14 @@ mod tests {
         for text in ["2147483648", "-1", "ann:99999999999"] {
             assert!(error(text).contains("range 0-2147483647"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_user_of_too_many_groups_is_refused() {
+        let file: String = (1..=4097).map(|n| format!("g{n}:x:{n}:ann\n")).collect();
+        let refused = resolve("ann", PASSWD, file.as_bytes()).expect_err("too many").to_string();
+        assert!(refused.starts_with("user ann is in 4097 groups"), "{refused}");
+        assert_eq!(resolve("ann:g7", PASSWD, file.as_bytes()).expect("good").gid, 7);
     }
 
     #[test]

@@ -72,3 +72,12 @@ fn links_that_lead_round_and_programs_that_lead_out() {
     assert!(!said.out.contains("tmp"), "{said:?}");
     untouched(&run);
 }
+
+/// S106.
+#[test]
+fn errors_hold_nothing_that_a_terminal_obeys() {
+    let Some(run) = Run::new() else { return };
+    let said = run.run("run --rm -u \u{1b}[31m bb:1 true", "");
+    assert_eq!(said.code, Some(125));
+    assert!(said.err.contains("unable to find user \u{fffd}[31m") && !said.err.contains('\u{1b}'), "{said:?}");
+}

@@ -28,6 +28,7 @@ fn exit_codes_are_dockers() {
         let said = run.run(line, script);
         assert_eq!(said.code, Some(code), "{line}: {said:?}");
         assert!(code == 7 || code == 255 || said.err.contains("plyfs: error: "), "{said:?}");
+        assert!(!said.err.contains("warning"), "{said:?}");
     }
     assert_eq!(run.good("ps -aq"), "");
     assert_eq!(run.mounts(), [""; 0].map(std::path::PathBuf::from));
