@@ -77,9 +77,18 @@ impl Runtime {
 
     /// The call that runs the bundle and ends with it.
     pub fn run(&self, pid_file: &Path) -> Command {
+        self.run_with(pid_file, None)
+    }
+
+    /// The call that starts the bundle and ends once it runs. Its program is left to the nearest subreaper.
+    pub fn start(&self, pid_file: &Path) -> Command {
+        self.run_with(pid_file, Some("--detach"))
+    }
+
+    fn run_with(&self, pid_file: &Path, option: Option<&str>) -> Command {
         self.clear_log();
         let mut command = self.command("run", &self.log());
-        command.arg("--bundle").arg(&self.dir).arg("--pid-file").arg(pid_file).arg(&self.id);
+        command.args(option).arg("--bundle").arg(&self.dir).arg("--pid-file").arg(pid_file).arg(&self.id);
         command
     }
 

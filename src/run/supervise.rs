@@ -83,11 +83,7 @@ pub fn follow(
 ) -> Result<Ended, RunError> {
     let held = streams.give_to(&mut command)?;
     unblock_signals_in(&mut command);
-    if let Err(e) = fs::remove_file(pid_file)
-        && e.kind() != io::ErrorKind::NotFound
-    {
-        return Err(RunError::system("remove", pid_file)(e));
-    }
+    forget_pid(pid_file)?;
     let program = command.get_program().to_owned();
     let mut child = command.spawn().map_err(RunError::system("run", &program))?;
     // With its ends of the streams.
@@ -117,6 +113,49 @@ pub fn follow(
         (Some(_), None) => Ok(Ended::NotStarted),
         (Some(started), Some(pid)) => started(pid).map(|()| Ended::Program(code(status))),
         (None, _) => Ok(Ended::Program(code(status))),
+    }
+}
+
+/// Runs `command`, a call of a runtime that ends once the program runs, and waits for the program itself: nothing of the
+/// runtime stays in memory. Signals are passed on. Otherwise as [`follow`].
+///
+/// # Errors
+/// As [`follow`].
+pub fn adopt(
+    mut command: Command,
+    streams: &Streams,
+    pid_file: &Path,
+    started: impl FnOnce(i32) -> Result<(), RunError>,
+) -> Result<Ended, RunError> {
+    process::adopt_orphans().map_err(io::Error::from).map_err(RunError::system("adopt", pid_file))?;
+    let held = streams.give_to(&mut command)?;
+    unblock_signals_in(&mut command);
+    forget_pid(pid_file)?;
+    let status = command.status().map_err(RunError::system("run", command.get_program()))?;
+    drop(command);
+    let Some(pid) = read_pid(pid_file).filter(|_| status.success()) else { return Ok(Ended::NotStarted) };
+    started(pid)?;
+    process::trim_heap();
+    let code = loop {
+        let ended = process::reap(pid).map_err(io::Error::from);
+        if let Some(status) = ended.map_err(RunError::system("wait for", pid_file))? {
+            break code(status);
+        }
+        if let Some(taken) = take_signal(IDLE)?
+            && let Err(e) = kill(pid, taken.number)
+        {
+            log::debug!("passing on signal {}: {e}", taken.number);
+        }
+    };
+    held.finish();
+    Ok(Ended::Program(code))
+}
+
+/// Removes what the run before wrote.
+fn forget_pid(pid_file: &Path) -> Result<(), RunError> {
+    match fs::remove_file(pid_file) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(RunError::system("remove", pid_file)(e)),
+        _ => Ok(()),
     }
 }
 
@@ -174,11 +213,16 @@ pub fn supervise(
     record.started = Some(time::format(Timestamp::now()));
     record.write(dir)?;
     let pid_file = dir.join("pid");
-    let ended = follow(runtime.run(&pid_file), streams, &pid_file, on_signal, |pid| {
+    let started = |pid| {
         record.process = ProcessId::of(pid);
         record.write(dir)?;
         started()
-    })?;
+    };
+    let ended = match streams {
+        // Of a detached container, whose standard streams are nobody's.
+        Streams::File(..) => adopt(runtime.start(&pid_file), streams, &pid_file, started)?,
+        _ => follow(runtime.run(&pid_file), streams, &pid_file, on_signal, started)?,
+    };
     record.finished = Some(time::format(Timestamp::now()));
     let result = match ended {
         Ended::Program(code) => Ok(code),
@@ -250,6 +294,21 @@ mod tests {
         assert_eq!(run("sleep 0.1; echo 12 >$PID_FILE; kill -9 $$"), (Ended::Program(137), Some(12)));
         // The file of the run before does not count.
         assert_eq!(run("cat; exit 1"), (Ended::NotStarted, None));
+    }
+
+    #[test]
+    fn an_orphan_is_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (pid_file, log) = (dir.path().join("pid"), dir.path().join("log"));
+        let run = |script: &str| {
+            let streams = Streams::File(log.clone(), Input::None);
+            adopt(shell(script, &pid_file), &streams, &pid_file, |_| Ok(())).expect("followed")
+        };
+        assert_eq!(run("exit 3"), Ended::NotStarted);
+        assert_eq!(run("echo 12 >$PID_FILE; exit 3"), Ended::NotStarted);
+        // It has ended when it is looked for: a test's threads share what they are told of children.
+        assert_eq!(run("(exit 7) & echo $! >$PID_FILE; sleep 0.2; exec true"), Ended::Program(7));
+        assert_eq!(run("sh -c 'kill -9 $$' & echo $! >$PID_FILE; sleep 0.2; exec true"), Ended::Program(137));
     }
 
     #[test]

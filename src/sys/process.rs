@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 pub use rustix::process::{
@@ -217,6 +217,23 @@ pub fn kill(pid: i32, signal: i32) -> super::Result<()> {
 /// None that the kernel tells of.
 pub fn signal_at_parents_end() -> super::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+}
+
+/// Makes the calling process the parent of what its descendants leave behind (`PR_SET_CHILD_SUBREAPER`).
+///
+/// # Errors
+/// None that the kernel tells of.
+pub fn adopt_orphans() -> super::Result<()> {
+    rustix::process::set_child_subreaper(Some(getpid()))
+}
+
+/// How the child `pid` ended; `None` while it runs.
+///
+/// # Errors
+/// `ECHILD` where it is no child.
+pub fn reap(pid: i32) -> super::Result<Option<ExitStatus>> {
+    let ended = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG)?;
+    Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
 }
 
 /// Moves the calling process, which must have one thread, into a new user namespace, where it may do everything, and a

@@ -79,5 +79,8 @@ fn errors_hold_nothing_that_a_terminal_obeys() {
     let Some(run) = Run::new() else { return };
     let said = run.run("run --rm -u \u{1b}[31m bb:1 true", "");
     assert_eq!(said.code, Some(125));
-    assert!(said.err.contains("unable to find user \u{fffd}[31m") && !said.err.contains('\u{1b}'), "{said:?}");
+    assert!(
+        said.err.contains("unable to find user \u{fffd}[31m") && !said.err.contains('\u{1b}'),
+        "{said:?}"
+    );
 }
