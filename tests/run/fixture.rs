@@ -1,8 +1,11 @@
-//! A store with an image made of a static busybox, and the program run on it.
+//! A store with an image made of a static busybox, and the program run on it. `PLYFS_TEST_RUNTIME` names the OCI runtime to
+//! run it with; where that cannot run a container here, all tests say so and are skipped.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Where a busybox that needs no library lies.
@@ -46,12 +49,32 @@ impl Run {
 
     /// A store without an image.
     pub fn empty() -> Option<Run> {
-        let runtime = ["runc", "crun"].iter().any(|name| found(name));
+        static REFUSAL: OnceLock<Option<String>> = OnceLock::new();
+        let run = Run::bare()?;
+        match REFUSAL.get_or_init(refusal) {
+            None => Some(run),
+            Some(said) => {
+                eprintln!(
+                    "SKIPPED: {} runs no containers here: {said}",
+                    wanted_runtime().unwrap_or_default()
+                );
+                None
+            }
+        }
+    }
+
+    /// As [`Run::empty`], where the runtime may refuse to run anything.
+    fn bare() -> Option<Run> {
+        let wanted = wanted_runtime();
+        let runtime = match &wanted {
+            Some(name) => found(name),
+            None => ["runc", "crun"].iter().any(|name| found(name)),
+        };
         let fuse = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
         let missing = match () {
             () if !rustix::process::geteuid().is_root() => "root",
             () if !fuse => "/dev/fuse",
-            () if !runtime => "runc or crun",
+            () if !runtime => wanted.as_deref().unwrap_or("runc or crun"),
             () if busybox().is_none() => "busybox-static",
             () => {
                 let dir = tempfile::Builder::new().prefix("plyfs-run-").tempdir_in("/var/tmp").unwrap();
@@ -76,7 +99,7 @@ impl Run {
     /// The program on this store, with its working directory here and nothing to read.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plyfs"));
-        command.arg("--root").arg(self.path("store")).args(arguments);
+        command.arg("--root").arg(self.path("store")).args(with_runtime(arguments));
         command.current_dir(self.dir.path()).stdin(Stdio::null()).env_remove("PLYFS_LOG");
         command
     }
@@ -88,7 +111,8 @@ impl Run {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups", "--inh-caps=-all"]);
         command.arg(self.path("plyfs")).arg("--root").arg(self.path("store"));
-        command.args(line.split_whitespace().chain(Some(script).filter(|script| !script.is_empty())));
+        let words = line.split_whitespace().chain(Some(script).filter(|script| !script.is_empty()));
+        command.args(with_runtime(words));
         command.current_dir(self.dir.path()).env("HOME", self.dir.path()).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         wait(&mut child);
@@ -207,6 +231,33 @@ pub fn wait(child: &mut Child) {
 /// Sends a signal by number.
 pub fn send(pid: i32, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// The runtime to test with; `None` for what plyfs chooses.
+fn wanted_runtime() -> Option<String> {
+    std::env::var("PLYFS_TEST_RUNTIME").ok().filter(|name| !name.is_empty())
+}
+
+/// The arguments, `run` with the runtime to test with. A test that names one has it.
+fn with_runtime<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
+    let own = words.iter().any(|word| word == "--runtime");
+    if let Some(name) = wanted_runtime()
+        && words.first().is_some_and(|verb| verb == "run")
+        && !own
+    {
+        words.splice(1..1, ["--runtime".into(), name.into()]);
+    }
+    words
+}
+
+/// What the runtime to test with says if it cannot run a container here.
+fn refusal() -> Option<String> {
+    wanted_runtime()?;
+    let run = Run::bare()?;
+    run.import("bb:1", &[]);
+    let said = run.run("run --rm bb:1 true", "");
+    (said.code != Some(0)).then(|| said.err.lines().next().unwrap_or_default().to_owned())
 }
 
 fn found(name: &str) -> bool {
