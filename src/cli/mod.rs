@@ -25,6 +25,7 @@ pub mod ps;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod sandbox;
 pub mod save;
 pub mod stop;
 pub mod tag;
@@ -46,6 +47,7 @@ Examples:
   plyfs diff web                                       see what was changed
   plyfs commit web app:1                               keep that as an image
   plyfs save -o app.tar app:1                          take it to another machine
+  plyfs sandbox -- make install                        see what a program would change here
   plyfs mount --lower /base --upper /up --work /w /mnt      the union of any directories
 
 `plyfs VERB --help` shows more. Images lie in /var/lib/plyfs for root, in ~/.local/share/plyfs for others; --root or
@@ -115,6 +117,8 @@ pub enum Command {
     Test(test::TestArgs),
     #[command(after_help = run::EXAMPLES)]
     Run(Box<run::RunArgs>),
+    #[command(after_help = sandbox::EXAMPLES)]
+    Sandbox(Box<sandbox::SandboxArgs>),
     #[command(after_help = exec::EXAMPLES)]
     Exec(exec::ExecArgs),
     #[command(after_help = stop::EXAMPLES)]

@@ -30,6 +30,7 @@ mod rm;
 mod rmi;
 mod run;
 mod running;
+mod sandbox;
 mod save;
 mod stop;
 mod store;
@@ -52,6 +53,7 @@ pub fn run(command: Command, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     match command {
         Command::Mount(args) => return mount::run(args, root),
         Command::Run(args) => return Ok(run::run(&args, root)),
+        Command::Sandbox(args) => return Ok(sandbox::run(&args, root)),
         Command::Exec(args) => return Ok(exec::run(&args, root)),
         Command::Stop(args) => stop::run(&args, root)?,
         Command::Kill(args) => kill::run(&args, root)?,

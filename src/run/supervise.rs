@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::error::RunError;
@@ -13,7 +13,9 @@ use super::runtime::Runtime;
 use super::settings::Input;
 use super::status::{ProcessId, Record};
 use crate::image::time::{self, Timestamp};
-use crate::sys::process::{Sender, block_signals, kill, signal, unblock_signals_in, wait_signal_for};
+use crate::sys::process::{
+    Sender, block_signals, kill, signal, unblock_signals, unblock_signals_in, wait_signal_for,
+};
 
 /// The signals that are passed on, and the one that tells of a child's end.
 const SIGNALS: [i32; 8] = [
@@ -38,6 +40,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub enum Streams {
     /// The caller's; standard input only if so asked for.
     Callers(Input),
+    /// The caller's, of the standard input only the content.
+    Fed,
     /// Nothing to read; all it prints goes into the file.
     File(PathBuf),
 }
@@ -56,6 +60,7 @@ impl Streams {
         match self {
             Streams::Callers(Input::Callers) => {}
             Streams::Callers(Input::None) => drop(command.stdin(Stdio::null())),
+            Streams::Fed => drop(command.stdin(Stdio::piped())),
             Streams::File(path) => {
                 let open = || File::options().create(true).append(true).open(path);
                 let out = open().map_err(RunError::system("write", path))?;
@@ -74,6 +79,16 @@ impl Streams {
 /// What the system says.
 pub fn take_signals() -> Result<(), RunError> {
     block_signals(&SIGNALS).map_err(RunError::system("block signals of", "/proc/self"))
+}
+
+/// Gives the signals back to this process after the container's end; those that came for it meanwhile are dropped.
+///
+/// # Errors
+/// What the system says.
+pub fn release_signals() -> Result<(), RunError> {
+    let failed = || RunError::system("unblock signals of", "/proc/self");
+    while wait_signal_for(&SIGNALS, Duration::ZERO).map_err(failed())?.is_some() {}
+    unblock_signals(&SIGNALS).map_err(failed())
 }
 
 /// Runs `command`, a call of a runtime, to its end, passing signals on. `started` is called once the program runs,
@@ -95,6 +110,9 @@ pub fn follow(
         return Err(RunError::system("remove", pid_file)(e));
     }
     let mut child = command.spawn().map_err(RunError::system("run", command.get_program()))?;
+    if let Some(pipe) = child.stdin.take() {
+        feed(pipe);
+    }
     let mut started = Some(started);
     let mut wait = FIRST_WAIT;
     let status = loop {
@@ -115,6 +133,15 @@ pub fn follow(
         (Some(started), Some(pid)) => started(pid).map(|()| Ended::Program(code(status))),
         (None, _) => Ok(Ended::Program(code(status))),
     }
+}
+
+/// Copies standard input into a pipe, in a thread that ends with either of them.
+fn feed(mut pipe: ChildStdin) {
+    std::thread::spawn(move || {
+        if let Err(e) = io::copy(&mut io::stdin().lock(), &mut pipe) {
+            log::debug!("the program reads no more: {e}");
+        }
+    });
 }
 
 /// Waits for a signal, `timeout` at most, and passes it on to the runtime, which passes it on to the program. One that

@@ -8,3 +8,5 @@ mod killed;
 mod life;
 mod options;
 mod rootless;
+mod sandbox;
+mod sandbox_apply;
