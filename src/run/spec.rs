@@ -157,13 +157,13 @@ fn annotations(config: &RunConfig) -> Value {
 }
 
 /// The kernel's file systems that every container has, fresh ones or its own view of the machine's.
-pub(super) fn kernel_mounts(rights: Rights, network: Network, cgroups: Cgroups) -> Vec<Value> {
+pub(super) fn kernel_mounts(rights: Rights, settings: &Settings, cgroups: Cgroups) -> Vec<Value> {
     let mount = |target: &str, kind: &str, source: &str, options: &str| {
         let options: Vec<&str> = options.split(',').collect();
         json!({ "destination": target, "type": kind, "source": source, "options": options })
     };
     let pts = "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620";
-    let (pts, sys) = match (rights, network) {
+    let (pts, sys) = match (rights, settings.network) {
         (Rights::Machine, _) => {
             (format!("{pts},gid=5"), mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"))
         }
@@ -183,7 +183,7 @@ pub(super) fn kernel_mounts(rights: Rights, network: Network, cgroups: Cgroups) 
         mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         mount("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=67108864"),
     ];
-    if cgroups != Cgroups::None {
+    if shows_cgroups(cgroups, settings) {
         mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro,nosuid,noexec,nodev"));
     }
     mounts
@@ -191,7 +191,7 @@ pub(super) fn kernel_mounts(rights: Rights, network: Network, cgroups: Cgroups) 
 
 /// The mounts: docker's, the container's own files, volumes, directories in memory.
 fn mounts(bundle: &Bundle<'_>) -> Value {
-    let mut mounts = kernel_mounts(bundle.rights, bundle.settings.network, bundle.cgroups);
+    let mut mounts = kernel_mounts(bundle.rights, bundle.settings, bundle.cgroups);
     for name in OWN_FILES {
         let source = bundle.own_files.join(name);
         mounts.push(bind(&source, &Path::new("/etc").join(name), RootAccess::ReadWrite));
@@ -209,6 +209,16 @@ fn mounts(bundle: &Bundle<'_>) -> Value {
         mounts.push(bind(&volume.source, &volume.target, volume.access));
     }
     mounts.into()
+}
+
+/// Whether a program sees its control groups: in a tree for each controller only where they say something, as each costs
+/// two mounts at the start.
+fn shows_cgroups(cgroups: Cgroups, settings: &Settings) -> bool {
+    match cgroups {
+        Cgroups::Unified => true,
+        Cgroups::Separate => settings.limits != Limits::default(),
+        Cgroups::None => false,
+    }
 }
 
 fn bind(source: &Path, target: &Path, access: RootAccess) -> Value {

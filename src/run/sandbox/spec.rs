@@ -81,7 +81,7 @@ fn mounts(sandbox: &SandboxBundle<'_>) -> Vec<Value> {
     };
     let mut mounts: Vec<Value> = sandbox.unions.iter().skip(1).map(part).collect();
     mounts.extend(sandbox.files.iter().map(file));
-    mounts.extend(spec::kernel_mounts(sandbox.rights, sandbox.settings.network, sandbox.cgroups));
+    mounts.extend(spec::kernel_mounts(sandbox.rights, sandbox.settings, sandbox.cgroups));
     mounts
 }
 
