@@ -26,6 +26,7 @@ pub mod ps;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod sandbox;
 pub mod save;
 pub mod stop;
 pub mod tag;
@@ -47,6 +48,7 @@ Examples:
   plyfs diff web                                       see what was changed
   plyfs commit web app:1                               keep that as an image
   plyfs save -o app.tar app:1                          take it to another machine
+  plyfs sandbox -- make install                        see what a program would change here
   plyfs mount --lower /base --upper /up --work /w /mnt      the union of any directories
 
 `plyfs VERB --help` shows more. Images lie in /var/lib/plyfs for root, in ~/.local/share/plyfs for others; --root or
@@ -116,6 +118,8 @@ pub enum Command {
     Test(test::TestArgs),
     #[command(after_help = run::EXAMPLES)]
     Run(Box<run::RunArgs>),
+    #[command(after_help = sandbox::EXAMPLES)]
+    Sandbox(Box<sandbox::SandboxArgs>),
     #[command(after_help = exec::EXAMPLES)]
     Exec(exec::ExecArgs),
     #[command(after_help = stop::EXAMPLES)]
@@ -148,8 +152,8 @@ pub enum Command {
     Fsck(fsck::FsckArgs),
     #[command(after_help = layer::PACK_EXAMPLES)]
     Layer(layer::LayerArgs),
-    #[command(hide = true)]
-    CommandTest(command_test::CommandTestArgs),
+    #[command(hide = true, name = "command-test")]
+    TestOne(command_test::CommandTestArgs),
     /// Write manual pages or shell completions
     #[command(hide = true, after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),

@@ -7,7 +7,7 @@ use plyfs::image::commit::{Clamp, CommitOptions, commit};
 use plyfs::layer::pack::IfWritten;
 use plyfs::mount::Pause;
 
-use super::{import, mounted, progress, store};
+use super::{import, mounted, progress, store, tree};
 use crate::cli::commit::CommitArgs;
 
 /// Commits, and prints the image's ID. Changes to a mounted container wait meanwhile, unless that is not wanted.
@@ -28,6 +28,7 @@ pub fn run(args: &CommitArgs, root: Option<&Path>) -> anyhow::Result<()> {
     };
     let store = store::open(root)?;
     let container = store.find_container(&args.container)?;
+    tree::refuse_sandbox(&container)?;
     let writer = store.lock()?;
     let pause = match args.no_pause {
         true => mounted::settle(&store, &container).map(|_| None)?,

@@ -46,13 +46,9 @@ pub fn make(wanted: Wanted<'_>, root: Option<&Path>) -> anyhow::Result<(Instance
     Ok((Instance::new(&store, container), options))
 }
 
-/// Clears away what the container left, and the container itself if it is not to be kept. What fails is told; the
-/// program's exit code counts more.
+/// Clears away what the container left, and the container itself if it is not to be kept.
 pub fn finish(instance: &Instance, root: Option<&Path>) {
-    let cleared = store::open(root).and_then(|store| running::clear_away(&store, instance));
-    if let Err(e) = cleared {
-        eprintln!("plyfs: warning: {e:#}; `plyfs rm {}` tries again", instance.container.name);
-    }
+    running::finish(instance, root);
     discard(instance, root);
 }
 

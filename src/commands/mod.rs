@@ -32,6 +32,7 @@ mod rm;
 mod rmi;
 mod run;
 mod running;
+mod sandbox;
 mod save;
 mod stop;
 mod store;
@@ -62,12 +63,13 @@ pub fn run(command: Command, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     match command {
         Command::Mount(args) => return mount::run(args, root),
         Command::Run(args) => return Ok(run::run(&args, root)),
+        Command::Sandbox(args) => return Ok(sandbox::run(&args, root)),
         Command::Exec(args) => return Ok(exec::run(&args, root)),
         Command::Stop(args) => stop::run(&args, root)?,
         Command::Kill(args) => kill::run(&args, root)?,
         Command::Logs(args) => logs::run(&args, root)?,
         Command::Test(args) => return structure_test::run(&args, root),
-        Command::CommandTest(args) => return command_test::run(&args, root),
+        Command::TestOne(args) => return command_test::run(&args, root),
         Command::Inspect(args) => return inspect::run(&args, root),
         Command::Fsck(args) => return fsck::run(&args, root),
         Command::Unmount(args) => unmount::run(&args, root)?,

@@ -1,5 +1,6 @@
 //! Containers that run or ran: clearing away what is left of one, and telling how it ended.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use plyfs::run::supervise::wait_until;
 use plyfs::run::{Instance, RunError, rootless};
 use plyfs::store::{Container, Store};
 use serde_json::{Value, json};
+
+use super::store;
 
 /// How long an unmount is tried before the mount is detached, and how long its daemon may take to end.
 const BUSY: Duration = Duration::from_millis(500);
@@ -46,9 +49,13 @@ pub fn clear_away(store: &Store, instance: &Instance) -> anyhow::Result<()> {
     let made = record.clone().unwrap_or_default();
     let mounted = store.is_mounted(&instance.container.id)?;
     instance.clear(&made, if mounted { Mounted::Yes } else { Mounted::No });
+    let failed = || format!("cannot unmount container {}", instance.container.name);
     if mounted {
-        take_away(store, instance)
-            .with_context(|| format!("cannot unmount container {}", instance.container.name))?;
+        take_away(instance, &instance.root, || Ok(store.is_mounted(&instance.container.id)?))
+            .with_context(failed)?;
+    }
+    for part in instance.unions().iter().skip(1) {
+        take_away(instance, &part.merged, || part.is_served()).with_context(failed)?;
     }
     match record {
         Some(record) => Ok(Record { cleared: true, ..record }.write(&instance.dir)?),
@@ -57,27 +64,39 @@ pub fn clear_away(store: &Store, instance: &Instance) -> anyhow::Result<()> {
     }
 }
 
-/// Unmounts, and waits until the daemon has let go of the container's upper.
-fn take_away(store: &Store, instance: &Instance) -> anyhow::Result<()> {
+/// Unmounts `place`, and waits until its daemon has let go of the upper.
+fn take_away(
+    instance: &Instance,
+    place: &Path,
+    is_served: impl Fn() -> Result<bool, RunError>,
+) -> anyhow::Result<()> {
     let mut last = Ok(());
     // The last process of a container lets go of the mount a moment after it ended.
     let tried = wait_until(BUSY, || {
-        last = unmount(&instance.root, Lazy::No);
+        last = unmount(place, Lazy::No);
         Ok(!matches!(last, Err(UnmountError::Busy(_))))
     })?;
     if !tried {
-        last = unmount(&instance.root, Lazy::Yes);
+        last = unmount(place, Lazy::Yes);
     }
     match last {
-        // Another command, or the daemon's watcher, was faster.
-        Err(UnmountError::NotMounted(_)) => {}
+        // Another command, or the daemon's watcher, was faster; or it was never mounted.
+        Err(UnmountError::NotMounted(_) | UnmountError::Path { .. }) => {}
         other => other?,
     }
-    let free = wait_until(DAEMON, || Ok(!store.is_mounted(&instance.container.id)?))?;
+    let free = wait_until(DAEMON, || Ok(!is_served()?))?;
     if !free {
         log::warn!("container {} is in use still; its mount is detached", instance.container.name);
     }
     Ok(())
+}
+
+/// Clears away what an ended container left. What fails is told; the program's exit code counts more.
+pub fn finish(instance: &Instance, root: Option<&Path>) {
+    let cleared = store::open(root).and_then(|store| clear_away(&store, instance));
+    if let Err(e) = cleared {
+        eprintln!("plyfs: warning: {e:#}; `plyfs rm {}` tries again", instance.container.name);
+    }
 }
 
 /// Brings a container into a state in which it can be removed: it has ended, and nothing of it is left behind. One

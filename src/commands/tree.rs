@@ -5,6 +5,7 @@ use plyfs::image::unpacked::layer_dirs;
 use plyfs::image::{Catalog, Image};
 use plyfs::layer::unpack::UnpackOptions;
 use plyfs::oci::digest::ChainId;
+use plyfs::run::sandbox::Sandbox;
 use plyfs::store::{Container, Store};
 
 /// A container or an image.
@@ -36,11 +37,26 @@ pub fn find(store: &Store, name: &str) -> anyhow::Result<Named> {
 /// The image that a container was made of, whatever it is called now.
 ///
 /// # Errors
-/// Its manifest is missing or damaged.
+/// Its manifest is missing or damaged; it is a sandbox, which is made of no image.
 pub fn image_of(store: &Store, container: &Container) -> anyhow::Result<Image> {
+    refuse_sandbox(container)?;
     let descriptor = container.image.manifest.clone();
     let manifest = store.manifest(&descriptor)?;
     Ok(Image { descriptor, manifest, names: vec![container.image.name.clone()] })
+}
+
+/// Fails for a sandbox: what it shows is this machine, and no image.
+///
+/// # Errors
+/// It is one.
+pub fn refuse_sandbox(container: &Container) -> anyhow::Result<()> {
+    let name = &container.name;
+    match Sandbox::of(&container.extra) {
+        None => Ok(()),
+        Some(_) => anyhow::bail!(
+            "{name} is a sandbox of this machine and no container of an image; `plyfs diff {name}` shows its changes, `plyfs sandbox apply {name}` applies them"
+        ),
+    }
 }
 
 /// The layers that a container or an image shows. No lock is taken unless one of them has to be unpacked first.

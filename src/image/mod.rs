@@ -15,6 +15,7 @@ pub mod history;
 pub mod import;
 pub mod inspect;
 pub mod layer_view;
+pub mod machine;
 mod make;
 mod names;
 pub mod platform;

@@ -3,6 +3,7 @@
 //! Layers are read through directory descriptors, one component at a time, no link followed. Nothing here
 //! mounts anything or knows of images.
 
+pub mod apply;
 pub mod compress;
 pub mod diff;
 pub mod error;

@@ -7,7 +7,7 @@ mod control;
 pub mod daemon;
 pub mod helper;
 pub mod logging;
-mod mountinfo;
+pub mod mountinfo;
 pub mod options;
 pub mod pause;
 pub mod remount;
@@ -15,6 +15,7 @@ pub mod serve;
 pub mod unmount;
 mod watch;
 
+pub use crate::overlay::Nesting;
 pub use daemon::Outcome;
 pub use options::Options;
 pub use pause::{Pause, PauseError, flush};

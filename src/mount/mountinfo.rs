@@ -7,18 +7,27 @@ use std::path::{Path, PathBuf};
 
 /// The device number of a mounted file system; no two live ones share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Device {
+pub struct Device {
+    /// Its major number.
     pub major: u32,
+    /// Its minor number.
     pub minor: u32,
 }
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
+    /// Its number.
+    pub id: u64,
+    /// The number of the mount that it lies on.
+    pub parent: u64,
+    /// The file system's device.
     pub device: Device,
+    /// Where it is mounted, from this process's root.
     pub mount_point: PathBuf,
     /// The flags of this mount, such as `rw,nodev`.
     pub mount_options: String,
+    /// The file system's type.
     pub fs_type: OsString,
     /// The flags of the file system, such as `ro`.
     pub super_options: String,
@@ -37,7 +46,10 @@ impl Entry {
 }
 
 /// The mounts of this process, the older ones first.
-pub(super) fn read() -> io::Result<Vec<Entry>> {
+///
+/// # Errors
+/// /proc is not there.
+pub fn read() -> io::Result<Vec<Entry>> {
     Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
 }
 
@@ -47,7 +59,7 @@ pub(super) fn topmost<'a>(entries: &'a [Entry], path: &Path) -> Option<&'a Entry
 }
 
 /// The lines of `table`; lines of another shape are left out.
-fn parse(table: &[u8]) -> Vec<Entry> {
+pub fn parse(table: &[u8]) -> Vec<Entry> {
     table.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
@@ -56,6 +68,8 @@ fn parse_line(line: &[u8]) -> Option<Entry> {
     let dash = fields.iter().position(|field| *field == b"-")?;
     let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
     Some(Entry {
+        id: text(fields.first()?).parse().ok()?,
+        parent: text(fields.get(1)?).parse().ok()?,
         device: parse_device(fields.get(2)?)?,
         mount_point: PathBuf::from(unescape(fields.get(4)?)),
         mount_options: text(fields.get(5)?),

@@ -36,6 +36,16 @@ pub enum WhiteoutForm {
     File,
 }
 
+/// What holds where an upper, a work directory or a mount point lies inside a lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Nesting {
+    /// The mount is refused: the union would show, and change, what it is made of.
+    #[default]
+    Refused,
+    /// It is mounted: whoever asks for it lets nobody reach that place through the union.
+    Hidden,
+}
+
 /// The description of a union mount. Paths are opened as given, never normalised.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -47,6 +57,8 @@ pub struct Config {
     pub work: Option<PathBuf>,
     /// Where the union will be mounted, so that a mount inside one of its own layers is refused.
     pub mountpoint: Option<PathBuf>,
+    /// Whether the union's own directories may lie inside a lower.
+    pub nesting: Nesting,
     /// Renaming of directories with a lower part.
     pub redirect_dir: RedirectDir,
     /// Whether hard links of the lowers stay linked over a copy-up.

@@ -39,6 +39,8 @@ impl Overlay {
         match copy.chown(uid, gid) {
             Ok(()) => {}
             Err(Errno::PERM) if self.ids.squashes() || self.config.record_owner => {}
+            // An owner that the user namespace has no number for, and that nobody is shown.
+            Err(Errno::INVAL) if self.ids.squashes() => {}
             Err(e) => return Err(e.into()),
         }
         if kind != Kind::Symlink {

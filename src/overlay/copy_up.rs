@@ -13,12 +13,11 @@ use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::format::redirect::Redirect;
 use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use crate::sys::xattr::{Target, getxattr_opt, removexattr, setxattr};
-use crate::sys::{Errno, handle};
+use crate::sys::{Errno, data, handle};
 
 use super::access::Access;
 use super::attr::{Kind, RealStat};
 use super::copy_attributes::{ignore_unsupported, timestamps};
-use super::data;
 use super::dir_index::Place;
 use super::error::{Error, Result};
 use super::inode::{APART, Inode, NOT_METACOPY, Source};

@@ -140,7 +140,7 @@ impl Overlay {
     pub fn write(&self, node: u64, offset: u64, bytes: &[u8], ids: SetIds) -> Result<()> {
         let inode = self.inode(node)?;
         let fd = self.writer(&inode)?;
-        super::data::write_all(&fd, bytes, offset)?;
+        crate::sys::data::write_all(&fd, bytes, offset)?;
         self.drop_set_ids(&inode, ids)
     }
 

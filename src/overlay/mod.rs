@@ -6,7 +6,6 @@ pub mod config;
 mod copy_attributes;
 mod copy_up;
 mod create;
-mod data;
 mod dir_index;
 mod error;
 mod features;
@@ -36,7 +35,7 @@ mod work;
 mod xattr;
 
 pub use attr::{Attr, Kind, Time};
-pub use config::{Config, RedirectDir, WhiteoutForm, XattrPermissions};
+pub use config::{Config, Nesting, RedirectDir, WhiteoutForm, XattrPermissions};
 pub use create::{NewFile, NewMode};
 pub use error::{Error, Result};
 pub use file::{Backing, SetIds, Span};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::sys::fs::{self, FlockOperation};
 use crate::sys::{Errno, dir, process};
 
-use super::config::{Config, XattrPermissions};
+use super::config::{Config, Nesting, XattrPermissions};
 use super::features::Features;
 use super::ids::Ids;
 use super::layer::{Layer, LayerRole, Opened};
@@ -55,7 +55,7 @@ impl Stack {
     /// work directory is cleared.
     pub fn open(config: &Config) -> Result<Stack, OpenError> {
         let dirs = Directories::open(config)?;
-        dirs.check_overlap()?;
+        dirs.check_overlap(config.nesting)?;
         let mut devices = Devices::default();
         let upper_device = dirs.upper.as_ref().map(|(upper, _)| devices.number(upper.st.st_dev));
         let maps_ids = Ids::new(config).maps();
@@ -131,18 +131,21 @@ impl Directories {
     }
 
     /// Refuses directories that contain each other where that would let the union see itself.
-    fn check_overlap(&self) -> Result<(), OpenError> {
+    fn check_overlap(&self, nesting: Nesting) -> Result<(), OpenError> {
         let may_clone = process::has_capability(process::CapabilitySet::SYS_ADMIN);
         for lower in &self.lowers {
             if let Some((upper, work)) = &self.upper {
-                refuse_within("upper", upper, "lower", lower)?;
-                refuse_within("work", work, "lower", lower)?;
+                if nesting == Nesting::Refused {
+                    refuse_within("upper", upper, "lower", lower)?;
+                    refuse_within("work", work, "lower", lower)?;
+                }
                 refuse_within("lower", lower, "upper", upper)?;
                 refuse_within("lower", lower, "work", work)?;
             }
             // A private clone of the lower does not contain the mount, and a mount on the very lower is not
             // in the way of names below it; in between, a look at the mount point would wait for itself.
             if let Some(mountpoint) = &self.mountpoint
+                && nesting == Nesting::Refused
                 && !may_clone
                 && !mountpoint.is_same(lower)
             {

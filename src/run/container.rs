@@ -10,6 +10,7 @@ use super::error::RunError;
 use super::root::Root;
 use super::rootless::Rights;
 use super::runtime::{self, Runtime};
+use super::sandbox::{Sandbox, Union};
 use super::settings::Settings;
 use super::spec::{self, Bundle, Process};
 use super::status::{self, Record, State};
@@ -41,6 +42,11 @@ impl Instance {
         let root = store.container_paths(&container.id).merged;
         let settings = Settings::of(&container.extra);
         Instance { settings, dir: status::directory(&root), root, container }
+    }
+
+    /// The unions of a sandbox, that over the root first; none of any other container.
+    pub fn unions(&self) -> Vec<Union> {
+        Sandbox::of(&self.container.extra).map_or_else(Vec::new, |sandbox| sandbox.unions(&self.root))
     }
 
     /// Its runtime.
@@ -205,13 +211,14 @@ pub enum Mounted {
     No,
 }
 
-fn make_dir(path: &Path) -> Result<(), RunError> {
+/// Makes a directory where it is missing.
+pub(super) fn make_dir(path: &Path) -> Result<(), RunError> {
     match fs::create_dir(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(RunError::system("make", path)(e)),
         _ => Ok(()),
     }
 }
 
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), RunError> {
+pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), RunError> {
     fs::write(path, value.to_string()).map_err(RunError::system("write", path))
 }

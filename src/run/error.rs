@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::mount::daemon::LaunchError;
+use crate::mount::options::OptionError;
 use crate::store::StoreError;
 
 /// The exit code where we failed, and not the program.
@@ -141,6 +142,17 @@ pub enum RunError {
         /// Why it failed.
         source: io::Error,
     },
+    /// A standard stream that may not be handed over.
+    #[error(
+        "file descriptor {number} is a directory, through which a sandbox could be left; redirect it elsewhere"
+    )]
+    Stream {
+        /// The descriptor.
+        number: u8,
+    },
+    /// The unions of a sandbox cannot be described.
+    #[error(transparent)]
+    Options(#[from] OptionError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -19,6 +19,7 @@ pub mod own_files;
 pub mod root;
 pub mod rootless;
 pub mod runtime;
+pub mod sandbox;
 pub mod seccomp;
 pub mod settings;
 pub mod spec;

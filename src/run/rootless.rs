@@ -154,11 +154,14 @@ pub fn inside(mount_point: &Path, work: impl FnOnce() -> Result<(), String>) -> 
     }
 }
 
-/// A process, in another mount namespace, that sees something mounted at `mount_point`.
+/// A process, in another mount namespace, that sees something mounted at `mount_point` or beside it, as the parts of a
+/// sandbox are.
 fn holder(mount_point: &Path) -> Option<i32> {
-    let wanted = format!(" {} ", mount_point.display());
-    let sees =
-        |pid: &str| fs::read_to_string(format!("/proc/{pid}/mountinfo")).is_ok_and(|t| t.contains(&wanted));
+    let dir = mount_point.parent()?;
+    let is_there = |line: &str| line.split(' ').nth(4).is_some_and(|point| Path::new(point).starts_with(dir));
+    let sees = |pid: &str| {
+        fs::read_to_string(format!("/proc/{pid}/mountinfo")).is_ok_and(|table| table.lines().any(is_there))
+    };
     if sees("self") {
         return None;
     }

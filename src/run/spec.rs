@@ -156,14 +156,14 @@ fn annotations(config: &RunConfig) -> Value {
     }
 }
 
-/// The mounts: docker's, the container's own files, volumes, directories in memory.
-fn mounts(bundle: &Bundle<'_>) -> Value {
+/// The kernel's file systems that every container has, fresh ones or its own view of the machine's.
+pub(super) fn kernel_mounts(rights: Rights, settings: &Settings, cgroups: Cgroups) -> Vec<Value> {
     let mount = |target: &str, kind: &str, source: &str, options: &str| {
         let options: Vec<&str> = options.split(',').collect();
         json!({ "destination": target, "type": kind, "source": source, "options": options })
     };
     let pts = "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620";
-    let (pts, sys) = match (bundle.rights, bundle.settings.network) {
+    let (pts, sys) = match (rights, settings.network) {
         (Rights::Machine, _) => {
             (format!("{pts},gid=5"), mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"))
         }
@@ -183,9 +183,15 @@ fn mounts(bundle: &Bundle<'_>) -> Value {
         mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         mount("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=67108864"),
     ];
-    if shows_cgroups(bundle) {
+    if shows_cgroups(cgroups, settings) {
         mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro,nosuid,noexec,nodev"));
     }
+    mounts
+}
+
+/// The mounts: docker's, the container's own files, volumes, directories in memory.
+fn mounts(bundle: &Bundle<'_>) -> Value {
+    let mut mounts = kernel_mounts(bundle.rights, bundle.settings, bundle.cgroups);
     for name in OWN_FILES {
         let source = bundle.own_files.join(name);
         mounts.push(bind(&source, &Path::new("/etc").join(name), RootAccess::ReadWrite));
@@ -207,10 +213,10 @@ fn mounts(bundle: &Bundle<'_>) -> Value {
 
 /// Whether a program sees its control groups: in a tree for each controller only where they say something, as each costs
 /// two mounts at the start.
-fn shows_cgroups(bundle: &Bundle<'_>) -> bool {
-    match bundle.cgroups {
+fn shows_cgroups(cgroups: Cgroups, settings: &Settings) -> bool {
+    match cgroups {
         Cgroups::Unified => true,
-        Cgroups::Separate => bundle.settings.limits != Limits::default(),
+        Cgroups::Separate => settings.limits != Limits::default(),
         Cgroups::None => false,
     }
 }
@@ -221,7 +227,7 @@ fn bind(source: &Path, target: &Path, access: RootAccess) -> Value {
 }
 
 /// The part that is Linux's: namespaces, control groups, what is hidden.
-fn linux(bundle: &Bundle<'_>) -> Value {
+pub(super) fn linux(bundle: &Bundle<'_>) -> Value {
     let mut namespaces = vec!["mount", "pid", "ipc", "uts"];
     let mut sysctl = json!({});
     if bundle.settings.network == Network::None {

@@ -1,7 +1,7 @@
 //! The standard streams of a container's program: the caller's, files, a terminal whose output is kept.
 
 use std::fs::File;
-use std::io::{self, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +16,8 @@ use crate::sys::terminal;
 pub enum Streams {
     /// The caller's; standard input only if so asked for.
     Callers(Input),
+    /// The caller's, of the standard input only the content.
+    Fed,
     /// All it prints goes into the file. It reads nothing; with [`Input::Callers`] it waits for what never comes.
     File(PathBuf, Input),
     /// A terminal, on which nobody types; what appears on it goes into the file.
@@ -46,6 +48,7 @@ impl Streams {
         match self {
             Streams::Callers(Input::Callers) => {}
             Streams::Callers(Input::None) => drop(command.stdin(Stdio::null())),
+            Streams::Fed => drop(command.stdin(feed()?)),
             Streams::File(path, input) => {
                 let out = open(path)?;
                 let err = out.try_clone().map_err(RunError::system("write", path))?;
@@ -67,6 +70,19 @@ impl Streams {
 
 fn open(path: &Path) -> Result<File, RunError> {
     File::options().create(true).append(true).open(path).map_err(RunError::system("write", path))
+}
+
+/// A pipe that standard input is copied into, by a thread that ends with either of them.
+fn feed() -> Result<PipeReader, RunError> {
+    let failed = |e: io::Error| RunError::system("make", "a pipe")(e);
+    let (reader, mut writer) = io::pipe().map_err(failed)?;
+    let copy = move || {
+        if let Err(e) = io::copy(&mut io::stdin().lock(), &mut writer) {
+            log::debug!("the program reads no more: {e}");
+        }
+    };
+    thread::Builder::new().name("plyfs-input".to_owned()).spawn(copy).map_err(failed)?;
+    Ok(reader)
 }
 
 fn give_terminal(command: &mut Command, log: &Path) -> Result<Held, RunError> {

@@ -13,7 +13,9 @@ use super::runtime::Runtime;
 use super::status::{ProcessId, Record};
 use super::streams::Streams;
 use crate::image::time::{self, Timestamp};
-use crate::sys::process::{self, Sender, block_signals, kill, signal, unblock_signals_in, wait_signal_for};
+use crate::sys::process::{
+    self, Sender, block_signals, kill, signal, unblock_signals, unblock_signals_in, wait_signal_for,
+};
 
 /// The signals that are passed on, and the one that tells of a child's end.
 const SIGNALS: [i32; 8] = [
@@ -58,6 +60,16 @@ pub enum OnSignal {
 /// What the system says.
 pub fn take_signals() -> Result<(), RunError> {
     block_signals(&SIGNALS).map_err(RunError::system("block signals of", "/proc/self"))
+}
+
+/// Gives the signals back to this process after the container's end; those that came for it meanwhile are dropped.
+///
+/// # Errors
+/// What the system says.
+pub fn release_signals() -> Result<(), RunError> {
+    let failed = || RunError::system("unblock signals of", "/proc/self");
+    while wait_signal_for(&SIGNALS, Duration::ZERO).map_err(failed())?.is_some() {}
+    unblock_signals(&SIGNALS).map_err(failed())
 }
 
 /// Has this process sent TERM when the one that started it ends, however that ends.

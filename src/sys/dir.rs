@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom};
 
-use super::Result;
 use super::fs::FileType;
+use super::{Errno, Result};
 
 /// One entry of a real directory; `.` and `..` are never reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,4 +64,17 @@ pub fn read_all(dir: BorrowedFd<'_>) -> Result<Vec<DirEntry>> {
         true
     })?;
     Ok(entries)
+}
+
+/// Removes a directory with its content, no link followed.
+pub fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    for entry in read_all(dir.as_fd())? {
+        match rustix::fs::unlinkat(&dir, &entry.name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => remove_tree(dir.as_fd(), &entry.name)?,
+            other => other?,
+        }
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 pub use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags,
-    SeekFrom, Stat, StatVfs, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, chmodat, chownat, copy_file_range,
-    fallocate, fchmod, fchown, fdatasync, flock, fstat, fstatvfs, fsync, ftruncate, futimens, ioctl_ficlone,
-    linkat, major, makedev, minor, mkdirat, mknodat, openat, openat2, readlinkat, renameat_with, seek,
-    statat, symlinkat, syncfs, unlinkat, utimensat,
+    Access, AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags,
+    SeekFrom, Stat, StatVfs, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, accessat, chmodat, chownat,
+    copy_file_range, fallocate, fchmod, fchown, fdatasync, flock, fstat, fstatvfs, fsync, ftruncate,
+    futimens, ioctl_ficlone, linkat, major, makedev, minor, mkdirat, mknodat, openat, openat2, readlinkat,
+    renameat_with, seek, statat, symlinkat, syncfs, unlinkat, utimensat,
 };
 pub use rustix::io::{dup, fcntl_dupfd_cloexec, pread, pwrite, read, write};
 pub use rustix::process::{Gid, Uid, getegid, geteuid, umask};

@@ -3,6 +3,7 @@
 //! Functions are named after the system call they make. What rustix offers is re-exported as it is;
 //! what it lacks is written here over libc, with owned descriptors and [`Errno`] results.
 
+pub mod data;
 pub mod dir;
 pub mod fs;
 pub mod handle;

@@ -7,7 +7,8 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 pub use rustix::process::{
-    Pid, Resource, WaitOptions, WaitStatus, getgid, getpid, getrlimit, getuid, setrlimit, setsid, waitpid,
+    Pid, Resource, WaitOptions, WaitStatus, getgid, getgroups, getpid, getrlimit, getuid, setrlimit, setsid,
+    waitpid,
 };
 pub use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 pub use rustix::thread::{CapabilitySet, capabilities};
@@ -134,6 +135,16 @@ pub fn block_signals(signals: &[i32]) -> io::Result<()> {
     let set = signal_set(signals);
     // SAFETY: `set` is an initialised signal set.
     match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        e => Err(io::Error::from_raw_os_error(e)),
+    }
+}
+
+/// Lets `signals` through to the calling thread again.
+pub fn unblock_signals(signals: &[i32]) -> io::Result<()> {
+    let set = signal_set(signals);
+    // SAFETY: `set` is an initialised signal set.
+    match unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut()) } {
         0 => Ok(()),
         e => Err(io::Error::from_raw_os_error(e)),
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod apply;
 mod compress;
 mod diff;
 mod hostile;

@@ -10,3 +10,5 @@ mod killed;
 mod life;
 mod options;
 mod rootless;
+mod sandbox;
+mod sandbox_apply;

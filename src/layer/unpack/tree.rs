@@ -19,7 +19,7 @@ use crate::format::whiteout;
 use crate::layer::lowers::{Lower, Stack};
 use crate::layer::node::Time;
 use crate::sys::Errno;
-use crate::sys::dir::read_all;
+use crate::sys::dir::{read_all, remove_tree};
 use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 
 /// So many directories are kept open.
@@ -264,7 +264,7 @@ impl<'a> Tree<'a> {
             return fs::unlinkat(dir, name, AtFlags::empty()).map_err(fault);
         }
         self.forget(&join(&spot.path, name.as_bytes()));
-        remove_dir(dir, name).map_err(fault)
+        remove_tree(dir.as_fd(), name).map_err(fault)
     }
 
     /// Forgets a directory that is removed, and all below it.
@@ -286,18 +286,6 @@ impl<'a> Tree<'a> {
         }
         self.view = None;
     }
-}
-
-/// Removes a directory with its content, no link followed.
-fn remove_dir(parent: &OwnedFd, name: &OsStr) -> crate::sys::Result<()> {
-    let dir = fs::openat(parent, name, DIR_FLAGS, Mode::empty())?;
-    for entry in read_all(dir.as_fd())? {
-        match fs::unlinkat(&dir, &entry.name, AtFlags::empty()) {
-            Err(Errno::ISDIR | Errno::PERM) => remove_dir(&dir, &entry.name)?,
-            other => other?,
-        }
-    }
-    fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
 /// Whether it is a whiteout as this module makes them.

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::sys::fs::{self, SeekFrom};
-use crate::sys::{self, Errno};
+use super::fs::{self, SeekFrom};
+use super::{Errno, Result};
 
 /// One call copies at most this much, so that an interrupted copy ends soon.
 const CHUNK: usize = 16 << 20;
@@ -14,7 +14,7 @@ const SEEK_HOLE: i32 = 4;
 ///
 /// # Errors
 /// ENOSPC, EIO and the like; `to` is then in no defined state.
-pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64) -> sys::Result<()> {
+pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<()> {
     if size == 0 || fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
     }
@@ -28,7 +28,7 @@ pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64) -> sys::Result<()> {
 }
 
 /// The next stretch of data at or behind `position`.
-fn next_data(from: &OwnedFd, position: u64, size: u64) -> sys::Result<Option<(u64, u64)>> {
+fn next_data(from: &OwnedFd, position: u64, size: u64) -> Result<Option<(u64, u64)>> {
     let start = match fs::lseek(from.as_fd(), position as i64, SEEK_DATA) {
         Ok(start) => start as u64,
         Err(Errno::NXIO) => return Ok(None),
@@ -40,7 +40,7 @@ fn next_data(from: &OwnedFd, position: u64, size: u64) -> sys::Result<Option<(u6
 }
 
 /// Copies the bytes from `start` to `end`, in the kernel where it can.
-fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> sys::Result<()> {
+fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<()> {
     let (mut read_at, mut write_at) = (start, start);
     while read_at < end {
         let length = (end - read_at).min(CHUNK as u64) as usize;
@@ -57,7 +57,7 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> sys::Result
     Ok(())
 }
 
-fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> sys::Result<()> {
+fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<()> {
     let mut buffer = vec![0u8; 256 << 10];
     fs::seek(to, SeekFrom::Start(start))?;
     let mut at = start;
@@ -74,7 +74,7 @@ fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> sys::Resu
 }
 
 /// Writes all of `bytes` at `offset`.
-pub fn write_all(to: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> sys::Result<()> {
+pub fn write_all(to: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<()> {
     while !bytes.is_empty() {
         match fs::pwrite(to, bytes, offset) {
             Ok(0) => return Err(Errno::IO),
