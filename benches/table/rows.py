@@ -89,7 +89,7 @@ def read(session, system):
         mounted.measure("read-warm", "read", session.trees.list("base"), expect=session.sizes["files"])
 
 
-@group(("read-cold-2", "the same, cold, two processes", "file"), ("read-warm-2", "the same, warm, two processes", "file"))
+@group(("read-cold-2", "open+read+close, cold, two processes", "file"), ("read-warm-2", "open+read+close, warm, two processes", "file"))
 def read_by_two(session, system):
     """The same by two, each half of the files."""
     with session.mounted(system, "base") as mounted:

@@ -1,7 +1,6 @@
 """One user's table while it is measured: mounts, calls of the client, and what came of them."""
 
 import os
-import shutil
 import statistics
 import time
 
@@ -155,7 +154,8 @@ class Mounted:
             self.unmount()
         if self.daemon:
             self.daemon.wait()
-        shutil.rmtree(self.scratch)
+        # As the user: overlayfs leaves a directory of mode 0 in the work directory.
+        run(self.session.who.command(["rm", "-rf", "--one-file-system", "--", self.scratch]), timeout=self.session.timeout)
 
     def unmount(self):
         """Unmounts; lazily where that fails, so that nothing stays."""
