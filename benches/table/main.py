@@ -130,8 +130,8 @@ def session_of(user, temp, scratch, options, every):
         measure(session, chosen, groups, options.rounds)
     finally:
         who.close()
-        # The next one needs the room.
-        shutil.rmtree(base)
+    # The next one needs the room.
+    shutil.rmtree(base)
     return Report(session, chosen, absent, options.rows, options.rounds), None
 
 
