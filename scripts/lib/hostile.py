@@ -375,7 +375,11 @@ def archives(canary):
     archive("layout: configuration of 20 MiB", lambda: changed(config=compact(
         image().config | {"a": "x" * (20 << 20)})).oci(), REFUSED)
     archive("layout: configuration with keys twice", changed(config=image().config_bytes()[:-1] + b',"os":"x"}').oci(),
-            None)
+            REFUSED)
+    archive("layout: an index with keys twice",
+            changed(index_change=lambda i: compact(i)[:-1] + b',"schemaVersion":2}').oci(), REFUSED)
+    archive("docker: a list with keys twice", Tar().file(config_name, config).file(b"0/layer.tar", good).file(
+        b"manifest.json", b'[{"Config":"%s","Layers":["0/layer.tar"],"Layers":["0/layer.tar"]}]' % config_name).end(), REFUSED)
     archive("layout: configuration with control characters", changed(config=image().config | {
         "author": "\x1b]0;evil\x07", "config": {"Env": ["A=\u0000"], "Cmd": ["\u202e"]}}).oci(), LOADED)
     archive("layout: created in no year", changed(config=image().config | {"created": "99999-99-99"}).oci(), None)

@@ -81,8 +81,7 @@ def listing(path):
             pax = member.pax_headers
             xattrs = sorted((key[13:], value.encode("utf-8", "surrogateescape").hex())
                             for key, value in pax.items()
-                            # Layers carry no ACLs, as those of other tools do not; only the mode has to survive them.
-                            if key.startswith("SCHILY.xattr.") and "posix_acl" not in key)
+                            if key.startswith("SCHILY.xattr."))
             if member.islnk():
                 target = member.linkname.strip("/").removeprefix("./")
                 found[name] = found[target]

@@ -14,11 +14,14 @@ use crate::cli::load::LoadArgs;
 /// # Errors
 /// The archive cannot be read or is refused; the store is as before then.
 pub fn run(args: &LoadArgs, root: Option<&Path>) -> anyhow::Result<()> {
-    let options = LoadOptions {
+    let mut options = LoadOptions {
         platform: wanted_platform(args.platform.as_deref())?,
         unpack: unpack_options(&args.limits),
         ..LoadOptions::default()
     };
+    // What a layer may have the archive around it may have, too.
+    options.limits.entries = options.limits.entries.max(args.limits.max_entries.unwrap_or(0));
+    options.limits.bytes = options.limits.bytes.max(args.limits.max_bytes.unwrap_or(0));
     let input = if args.input.is_dir() { None } else { Some(open_input(&args.input)?) };
     let store = store::open(root)?;
     let writer = store.lock()?;

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::format::FormatError;
+use crate::format::acl;
 use crate::format::names::{self, Mark, Namespace};
 use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::format::redirect::Redirect;
@@ -171,7 +172,8 @@ fn from_stat(stat: &Stat, target: Target<'_>, parent: Opacity) -> Result<Entry, 
     {
         apply(&mut node, OverrideStat::parse(&value)?);
     }
-    xattrs.retain(|n| is_portable(n));
+    // Beside a record an ACL speaks of other ids than the record does.
+    xattrs.retain(|n| is_portable(n) && !(node.recorded && acl::is_acl(n)));
     xattrs.sort();
     node.xattrs = xattrs;
     Ok(Entry::Node(node))
@@ -255,8 +257,8 @@ fn opacity(target: Target<'_>, xattrs: &[OsString]) -> sys::Result<Opacity> {
     Ok(opacity)
 }
 
-/// Whether an attribute travels with the file: `user.*` and the file capabilities, no mark.
+/// Whether an attribute travels with the file: `user.*`, the file capabilities and ACLs, no mark.
 fn is_portable(name: &OsStr) -> bool {
-    let own = name.as_bytes().starts_with(b"user.") || name == "security.capability";
+    let own = name.as_bytes().starts_with(b"user.") || name == "security.capability" || acl::is_acl(name);
     own && !names::is_private(name)
 }

@@ -183,7 +183,7 @@ fn mounts(bundle: &Bundle<'_>) -> Value {
         mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         mount("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=67108864"),
     ];
-    if bundle.cgroups != Cgroups::None {
+    if shows_cgroups(bundle) {
         mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro,nosuid,noexec,nodev"));
     }
     for name in OWN_FILES {
@@ -203,6 +203,16 @@ fn mounts(bundle: &Bundle<'_>) -> Value {
         mounts.push(bind(&volume.source, &volume.target, volume.access));
     }
     mounts.into()
+}
+
+/// Whether a program sees its control groups: in a tree for each controller only where they say something, as each costs
+/// two mounts at the start.
+fn shows_cgroups(bundle: &Bundle<'_>) -> bool {
+    match bundle.cgroups {
+        Cgroups::Unified => true,
+        Cgroups::Separate => bundle.settings.limits != Limits::default(),
+        Cgroups::None => false,
+    }
 }
 
 fn bind(source: &Path, target: &Path, access: RootAccess) -> Value {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::layout::{DIFF, Layout};
 use super::{Result, StoreError, tree};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Digest, Digester};
+use crate::sys::fs::start_writing_out;
 
 /// A name in `tmp/` that is removed, with all below it, unless it is published.
 #[derive(Debug)]
@@ -44,6 +45,9 @@ impl Drop for Scrap {
     }
 }
 
+/// Each time that so much of a blob is written it goes on its way to the disk, so that the end need not wait for all of it.
+const WRITE_OUT: u64 = 8 << 20;
+
 /// A blob that is being written.
 #[derive(Debug)]
 pub struct BlobWriter {
@@ -51,13 +55,15 @@ pub struct BlobWriter {
     scrap: Scrap,
     digester: Digester,
     size: u64,
+    /// How much is on its way to the disk.
+    written_out: u64,
 }
 
 impl BlobWriter {
     pub(super) fn new(layout: &Arc<Layout>) -> Result<BlobWriter> {
         let scrap = Scrap::new(layout, "blob")?;
         let file = layout.tmp.create(scrap.name())?;
-        Ok(BlobWriter { file, scrap, digester: Digester::new(), size: 0 })
+        Ok(BlobWriter { file, scrap, digester: Digester::new(), size: 0, written_out: 0 })
     }
 
     /// The blob, complete. It reaches the disk when it is published: of what an archive holds not all may be wanted.
@@ -85,11 +91,25 @@ impl BlobWriter {
     }
 }
 
+impl BlobWriter {
+    fn start_writing_out(&mut self) {
+        let (from, length) = (self.written_out, self.size - self.written_out);
+        self.written_out = self.size;
+        // Both are far below the limit of a file's size.
+        if let Err(e) = start_writing_out(self.file.as_fd(), from as i64, length as i64) {
+            log::debug!("{} is written out at its end only: {e}", self.scrap.name());
+        }
+    }
+}
+
 impl Write for BlobWriter {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let n = self.file.write(buf)?;
         self.digester.update(&buf[..n]);
         self.size += n as u64;
+        if self.size - self.written_out >= WRITE_OUT {
+            self.start_writing_out();
+        }
         Ok(n)
     }
 

@@ -78,6 +78,13 @@ pub fn lseek(fd: BorrowedFd<'_>, offset: i64, whence: i32) -> Result<i64> {
     check(unsafe { libc::lseek(fd.as_raw_fd(), offset, whence) })
 }
 
+/// Has the kernel begin to write a range of a file to its disk, without waiting (`sync_file_range`).
+pub fn start_writing_out(fd: BorrowedFd<'_>, offset: i64, length: i64) -> Result<()> {
+    // SAFETY: it takes no pointers and the descriptor is borrowed for the call.
+    let ret = unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+    check(libc::c_long::from(ret)).map(drop)
+}
+
 /// Sets the calling process's umask to zero: the engine applies the caller's umask itself.
 pub fn clear_umask() {
     umask(Mode::empty());

@@ -21,6 +21,10 @@ fn sample(length: usize) -> Vec<u8> {
         let word = next();
         let run = (word >> 8) as usize % 24 + 1;
         bytes.extend(std::iter::repeat_n((word & 0x3f) as u8, run));
+        // What cannot be compressed, too: longer than a stored block of deflate.
+        if word % 32768 == 1 {
+            bytes.extend((0..70_000).map(|_| (next() >> 8) as u8));
+        }
     }
     bytes.truncate(length);
     bytes

@@ -67,6 +67,28 @@ fn attributes_travel_and_marks_do_not() {
 }
 
 #[test]
+fn acls_travel_unless_owners_are_recorded() {
+    let t = Layers::new();
+    let record = |path: &str, kind: &str| {
+        t.upper.xattr(path, "user.containers.override_stat", format!("5:6:0644:{kind}"));
+    };
+    t.upper.dir("d").dir("d/sub").file("f", "").file("recorded", "");
+    t.settle();
+    let mut lower_like = entries(&t.pack());
+    t.upper.acl("f", "system.posix_acl_access").acl("recorded", "system.posix_acl_access");
+    t.upper.acl("d", "system.posix_acl_default");
+    record("recorded", "file");
+    t.settle();
+    let all = entries(&t.pack());
+    let keys = |path| find(&all, path).pax.into_keys().collect::<Vec<_>>();
+    assert_eq!(keys("f"), ["SCHILY.xattr.system.posix_acl_access"]);
+    assert_eq!(keys("d/"), ["SCHILY.xattr.system.posix_acl_default"]);
+    assert_eq!(keys("recorded"), Vec::<String>::new());
+    lower_like.retain(|entry| !entry.pax.is_empty());
+    assert!(lower_like.is_empty(), "without ACLs there are no records: {lower_like:?}");
+}
+
+#[test]
 fn times_before_1970_and_between_seconds() {
     let t = Layers::new();
     t.upper.file("old", "").file("fine", "");

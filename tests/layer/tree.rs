@@ -122,12 +122,25 @@ impl Layer {
         self
     }
 
-    pub fn xattr(&self, path: &str, name: &str, value: &str) -> &Layer {
+    pub fn xattr(&self, path: &str, name: &str, value: impl AsRef<[u8]>) -> &Layer {
         let name_in_parent = Path::new(path).file_name().expect("a name").to_owned();
         let parent = self.parent(path);
         let target = Target::At(parent.as_fd(), &name_in_parent);
-        setxattr(target, OsStr::new(name), value.as_bytes(), 0).expect("an attribute");
+        setxattr(target, OsStr::new(name), value.as_ref(), 0).expect("an attribute");
         self
+    }
+
+    /// An ACL that lets user 1234 read and execute, where the file system has ACLs.
+    pub fn acl(&self, path: &str, attribute: &str) -> &Layer {
+        const ANYBODY: u32 = u32::MAX;
+        let mut acl = 2_u32.to_le_bytes().to_vec();
+        for (tag, permissions, id) in
+            [(1, 7, ANYBODY), (2, 5, 1234), (4, 5, ANYBODY), (0x10, 5, ANYBODY), (0x20, 0, ANYBODY)]
+        {
+            acl.extend([u16::to_le_bytes(tag), u16::to_le_bytes(permissions)].concat());
+            acl.extend(u32::to_le_bytes(id));
+        }
+        self.xattr(path, attribute, acl)
     }
 
     /// An overlay mark in the name space that needs no privilege.

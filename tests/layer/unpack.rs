@@ -112,6 +112,7 @@ fn what_only_root_can_make_comes_back() {
     round_trip(&layers, Ownership::Recorded);
     let capability = "\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     upper.file("capable", "").xattr("capable", "security.capability", capability);
+    upper.acl("program", "system.posix_acl_access").acl("d", "system.posix_acl_default");
     layers.settle();
     round_trip(&layers, Ownership::Real);
 }

@@ -15,6 +15,7 @@ use crate::layer::unpack::UnpackOptions;
 use crate::oci::config::ImageConfig;
 use crate::oci::descriptor::{Descriptor, Platform};
 use crate::oci::digest::{ChainId, DiffId, Digest, Digester, ImageId};
+use crate::oci::json;
 use crate::oci::manifest::{Index, Manifest};
 use crate::oci::media_type::{self, Compression};
 use crate::oci::reference::Reference;
@@ -357,8 +358,7 @@ fn familiar(name: &str) -> Result<String> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| ImageError::Archive(format!("{what} cannot be understood: {e}")))
+    json::parse(bytes).map_err(|e| ImageError::Archive(format!("{what} cannot be understood: {e}")))
 }
 
 fn parse_config(bytes: &[u8], what: &str) -> Result<ImageConfig> {

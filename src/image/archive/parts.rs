@@ -152,7 +152,8 @@ impl Parts {
         self.entries = self.entries.saturating_add(entries);
         self.bytes = self.bytes.saturating_add(bytes);
         let over = |what: &str, limit: u64| {
-            Err(ImageError::Archive(format!("it has more than {limit} {what}; the limit can be raised")))
+            let raise = format!("--max-{what} raises the limit");
+            Err(ImageError::Archive(format!("it has more than {limit} {what}; {raise}")))
         };
         if self.entries > limits.entries {
             return over("entries", limits.entries);
@@ -302,6 +303,10 @@ mod tests {
         let limits = |entries, bytes| ArchiveLimits { entries, bytes };
         assert!(read(&archive, &limits(1, 52_000)).is_ok());
         assert!(read(&archive, &limits(1, 49_999)).is_err());
-        assert!(read(&archive, &limits(0, 52_000)).is_err());
+        let refused = read(&archive, &limits(0, 52_000)).err().expect("one entry too many");
+        assert!(
+            refused.to_string().ends_with("more than 0 entries; --max-entries raises the limit"),
+            "{refused}"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Writing gzip (RFC 1952) on several cores: one member, made of blocks that are compressed side by side.
 //!
-//! Every block is raw deflate that ends on a byte (a sync flush), so the blocks can be joined; the last one ends
-//! the deflate stream. Blocks have a fixed size, so the bytes depend on the input alone.
+//! Every block is raw deflate that ends on a byte (a sync flush), so the blocks can be joined; an empty one ends
+//! the deflate stream. Blocks have a fixed size, so the bytes depend on the input alone. Runs of a block that would not
+//! get smaller are stored as they are.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -9,27 +10,23 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use flate2::{Compress, Compression, Crc, FlushCompress};
 
+use super::pieces::{Gain, Runs};
 use super::{BLOCK, failed_before};
 
 const LEVEL: u32 = 6;
 /// Deflate, no flags, no time, no extra flags, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// Which place in the stream a block has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Others follow.
-    Inner,
-    /// It ends the stream.
-    Last,
-}
+/// The end of the deflate stream: a last block of fixed codes with nothing in it.
+const END: [u8; 2] = [3, 0];
+/// The most that a stored block holds.
+const STORED_MAX: usize = u16::MAX as usize;
 
 /// A block on its way to a worker, and where the worker puts it.
 struct Job {
     data: Vec<u8>,
-    place: Place,
     done: SyncSender<io::Result<Done>>,
 }
 
@@ -77,13 +74,13 @@ impl<W: Write> Gzip<W> {
         })
     }
 
-    /// Takes in as much as the present block holds. A full block stays until more comes, as it may be the last.
+    /// Takes in as much as the present block holds.
     pub fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if self.state == State::Failed {
             return Err(failed_before());
         }
-        if self.block.len() == BLOCK && !buf.is_empty() {
-            self.guard(|gzip| gzip.submit(Place::Inner))?;
+        if self.block.len() == BLOCK {
+            self.guard(|gzip| gzip.submit())?;
         }
         let taken = buf.len().min(BLOCK - self.block.len());
         self.block.extend_from_slice(&buf[..taken]);
@@ -100,10 +97,11 @@ impl<W: Write> Gzip<W> {
         if self.state == State::Failed {
             return Err(failed_before());
         }
-        self.submit(Place::Last)?;
+        self.submit()?;
         while !self.pending.is_empty() {
             self.collect()?;
         }
+        self.out.write_all(&END)?;
         self.out.write_all(&self.crc.sum().to_le_bytes())?;
         // The size field is defined modulo 2^32.
         self.out.write_all(&(self.size as u32).to_le_bytes())?;
@@ -116,7 +114,7 @@ impl<W: Write> Gzip<W> {
     }
 
     /// Hands the present block to a worker, once no more than a few are under way.
-    fn submit(&mut self, place: Place) -> io::Result<()> {
+    fn submit(&mut self) -> io::Result<()> {
         while self.pending.len() > self.workers.threads.len() + 1 {
             self.collect()?;
         }
@@ -124,7 +122,7 @@ impl<W: Write> Gzip<W> {
         let data = std::mem::replace(&mut self.block, next);
         self.size = self.size.wrapping_add(data.len() as u64);
         let (done, receiver) = sync_channel(1);
-        self.workers.send(Job { data, place, done })?;
+        self.workers.send(Job { data, done })?;
         self.pending.push_back(receiver);
         Ok(())
     }
@@ -176,37 +174,58 @@ impl Drop for Workers {
 
 /// A worker's life: blocks, until there are no more to come.
 fn work(queue: &Mutex<Receiver<Job>>) {
+    let mut compress = Compress::new(Compression::new(LEVEL), false);
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { data, place, done }) = job else { return };
+        let Ok(Job { data, done }) = job else { return };
         // Nobody receives it where the writer was given up.
-        if done.send(deflate(data, place)).is_err() {
+        if done.send(deflate(data, &mut compress)).is_err() {
             log::debug!("a compressed block was not wanted any more");
         }
     }
 }
 
 /// Compresses one block.
-fn deflate(data: Vec<u8>, place: Place) -> io::Result<Done> {
+fn deflate(data: Vec<u8>, compress: &mut Compress) -> io::Result<Done> {
     let mut crc = Crc::new();
     crc.update(&data);
-    let mut compress = Compress::new(Compression::new(LEVEL), false);
     let mut bytes = Vec::with_capacity(data.len() / 2 + 64);
-    let flush = if place == Place::Last { FlushCompress::Finish } else { FlushCompress::Sync };
-    loop {
-        let rest = data.get(compress.total_in() as usize..).unwrap_or_default();
-        let status = compress.compress_vec(rest, &mut bytes, flush)?;
-        let all_in = compress.total_in() == data.len() as u64;
-        // A sync flush is complete when there was room left behind it.
-        let flushed = place == Place::Inner && all_in && bytes.len() < bytes.capacity();
-        if flushed || status == Status::StreamEnd {
-            break;
+    for (gain, run) in Runs::of(&data) {
+        match gain {
+            Gain::Some => shrink(run, compress, &mut bytes)?,
+            Gain::None => store(run, &mut bytes),
         }
-        bytes.reserve(data.len() / 4 + 64);
     }
     let mut spare = data;
     spare.clear();
     Ok(Done { bytes, crc, spare })
+}
+
+/// Appends a run, compressed, up to a whole byte.
+fn shrink(run: &[u8], compress: &mut Compress, bytes: &mut Vec<u8>) -> io::Result<()> {
+    compress.reset();
+    loop {
+        bytes.reserve(run.len() / 4 + 64);
+        let rest = run.get(compress.total_in() as usize..).unwrap_or_default();
+        compress.compress_vec(rest, bytes, FlushCompress::Sync)?;
+        // The flush is complete when there was room left behind it.
+        if compress.total_in() == run.len() as u64 && bytes.len() < bytes.capacity() {
+            return Ok(());
+        }
+    }
+}
+
+/// Appends a run as stored blocks (RFC 1951, 3.2.4), which begin at a byte here.
+fn store(run: &[u8], bytes: &mut Vec<u8>) {
+    bytes.reserve(run.len() + 5 * run.len().div_ceil(STORED_MAX));
+    for piece in run.chunks(STORED_MAX) {
+        // It cannot be longer than a u16 tells.
+        let length = piece.len() as u16;
+        bytes.push(0);
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&(!length).to_le_bytes());
+        bytes.extend_from_slice(piece);
+    }
 }
 
 fn worker_lost() -> io::Error {

@@ -3,6 +3,7 @@
 //! What is written depends on the input alone: neither the number of cores nor the sizes of the writes show.
 
 mod gzip;
+mod pieces;
 mod read;
 mod zstd;
 

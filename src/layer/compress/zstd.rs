@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use super::{BLOCK, failed_before};
 
-const LEVEL: i32 = 3;
+/// Files of a root file system get 4 % larger than at level 3, in two thirds of the time, and stay smaller than by gzip.
+const LEVEL: i32 = 2;
 
 /// One frame with a checksum.
 pub struct Zstd<W: Write> {

@@ -79,7 +79,6 @@ fn the_plain_container() {
         "/sys",
         "/dev/mqueue",
         "/dev/shm",
-        "/sys/fs/cgroup",
         "/etc/resolv.conf",
         "/etc/hosts",
         "/etc/hostname",
@@ -127,6 +126,18 @@ fn what_was_asked_for_is_in_it() {
     assert_eq!(resources["memory"], json!({ "limit": 8 << 20, "swap": 16 << 20 }));
     assert_eq!(resources["cpu"], json!({ "quota": 150_000, "period": 100_000 }));
     assert_eq!(resources["pids"], json!({ "limit": 10 }));
+}
+
+#[test]
+fn control_groups_are_seen_where_they_say_something() {
+    let seen = |limits, cgroups| {
+        let settings = Settings { limits, ..Settings::default() };
+        destinations(&made(&settings, 0, cgroups)).contains(&"/sys/fs/cgroup")
+    };
+    let limited = Limits { pids: Some(10), ..Limits::default() };
+    assert!(seen(limited, Cgroups::Separate) && seen(limited, Cgroups::Unified));
+    assert!(!seen(Limits::default(), Cgroups::Separate) && seen(Limits::default(), Cgroups::Unified));
+    assert!(!seen(limited, Cgroups::None));
 }
 
 #[test]
