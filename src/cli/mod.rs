@@ -148,8 +148,8 @@ pub enum Command {
     Fsck(fsck::FsckArgs),
     #[command(after_help = layer::PACK_EXAMPLES)]
     Layer(layer::LayerArgs),
-    #[command(hide = true)]
-    CommandTest(command_test::CommandTestArgs),
+    #[command(hide = true, name = "command-test")]
+    TestOne(command_test::CommandTestArgs),
     /// Write manual pages or shell completions
     #[command(hide = true, after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),

@@ -67,7 +67,7 @@ pub fn run(command: Command, root: Option<&Path>) -> anyhow::Result<ExitCode> {
         Command::Kill(args) => kill::run(&args, root)?,
         Command::Logs(args) => logs::run(&args, root)?,
         Command::Test(args) => return structure_test::run(&args, root),
-        Command::CommandTest(args) => return command_test::run(&args, root),
+        Command::TestOne(args) => return command_test::run(&args, root),
         Command::Inspect(args) => return inspect::run(&args, root),
         Command::Fsck(args) => return fsck::run(&args, root),
         Command::Unmount(args) => unmount::run(&args, root)?,
