@@ -319,8 +319,11 @@ mod tests {
         assert_eq!(run("exit 3"), Ended::NotStarted);
         assert_eq!(run("echo 12 >$PID_FILE; exit 3"), Ended::NotStarted);
         // It has ended when it is looked for: a test's threads share what they are told of children.
-        assert_eq!(run("(exit 7) & echo $! >$PID_FILE; exec sleep 0.2"), Ended::Program(7));
-        assert_eq!(run("sh -c 'kill -9 $$' & echo $! >$PID_FILE; exec sleep 0.2"), Ended::Program(137));
+        assert_eq!(run("(sleep 0.1; exit 7) & echo $! >$PID_FILE; exec sleep 0.5"), Ended::Program(7));
+        assert_eq!(
+            run("sh -c 'sleep 0.1; kill -9 $$' & echo $! >$PID_FILE; exec sleep 0.5"),
+            Ended::Program(137)
+        );
     }
 
     #[test]
