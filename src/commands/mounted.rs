@@ -25,8 +25,13 @@ pub fn mount_point(store: &Store, container: &Container) -> anyhow::Result<Optio
     if !store.is_mounted(&container.id)? {
         return Ok(None);
     }
+    Ok(Some(last_mount_point(store, container)))
+}
+
+/// Where the container was mounted last: in its own directory unless it says otherwise.
+fn last_mount_point(store: &Store, container: &Container) -> PathBuf {
     let recorded = container.extra.get(MOUNT_POINT).and_then(Value::as_str).map(PathBuf::from);
-    Ok(Some(recorded.unwrap_or_else(|| store.container_paths(&container.id).merged)))
+    recorded.unwrap_or_else(|| store.container_paths(&container.id).merged)
 }
 
 /// Makes `options` those of a container's mount at `target`, and remembers that place with the container.
@@ -57,6 +62,9 @@ pub fn set_up(
 
 /// Remembers where the container is about to be mounted.
 fn remember(writer: &Writer<'_>, container: &mut Container, target: &Path) -> anyhow::Result<()> {
+    if last_mount_point(writer.store(), container) == target {
+        return Ok(());
+    }
     let path = target.to_str().with_context(|| format!("{} is no UTF-8", target.display()))?;
     container.extra.insert(MOUNT_POINT.to_owned(), path.into());
     Ok(writer.update_container(container)?)

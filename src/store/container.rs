@@ -247,7 +247,8 @@ impl Writer<'_> {
         let scrap = Scrap::new(layout, "container")?;
         let dir = layout.tmp.make(scrap.name(), 0o700)?;
         for (name, mode) in DIRECTORIES {
-            dir.make(name, mode)?.sync()?;
+            // Empty, it reaches the disk with its name.
+            dir.make(name, mode)?;
         }
         dir.create_with(CONTAINER_CONFIG, &write_json(container, CONTAINER_CONFIG)?)?;
         dir.sync()?;
