@@ -64,7 +64,6 @@ fn line(change: &Value) -> String {
 
 const PASSING: &str = r#"
 schemaVersion: 2.0.0
-commandTests: [{ name: run, command: tool }]
 fileExistenceTests:
 - { name: tool, path: /usr/tool, permissions: "-rwsr-xr-x", uid: 7, gid: 7, isExecutableBy: any }
 - { name: link, path: /link, permissions: "-rw-r--r--", uid: 0 }
@@ -76,6 +75,7 @@ fileContentTests:
 metadataTest:
   cmd: [tool]
   labels: [{ key: stage, value: app }]
+licenseTests: [{ debian: true, files: [] }]
 "#;
 
 const FAILING: &str = r#"{ "schemaVersion": "2.0.0", "fileExistenceTests": [
@@ -88,11 +88,12 @@ fn images_are_tested_without_a_mount() {
     fs::write(images.0.path("fail.json"), FAILING).unwrap();
     let report = images.good("test app:1 pass.yaml");
     assert!(
-        report.starts_with(
-            "KIND                  NAME       RESULT\nCommand Test          run        skipped\n"
-        )
+        report
+            .starts_with("KIND                  NAME       RESULT\nFile Existence Test   tool       pass\n"),
+        "{report}"
     );
-    assert!(report.contains("\nCommand Test run skipped:\n  commands are not run here\n"), "{report}");
+    assert!(report.contains("\nLicense Test                     skipped\n"), "{report}");
+    assert!(report.contains("skipped:\n  tests of licenses are not supported\n"), "{report}");
     assert!(report.ends_with("\n7 passed, 0 failed, 1 skipped\n"), "{report}");
 
     let said = images.run("test app:1 pass.yaml fail.json");
@@ -109,7 +110,7 @@ fn images_are_tested_without_a_mount() {
         (Some(1), &json!("fail"), &json!("fail.json"))
     );
     let said = images.run("test app:1 pass.yaml --format {{.Name}}={{.Result}}");
-    assert!(said.out.starts_with("run=skipped\ntool=pass\n"), "{}", said.out);
+    assert!(said.out.starts_with("tool=pass\nlink=pass\n"), "{}", said.out);
 }
 
 #[test]
