@@ -159,7 +159,7 @@ fn from_stat(stat: &Stat, target: Target<'_>, parent: Opacity) -> Result<Entry, 
     if regular && parent == Opacity::WhiteoutFiles && stat.st_size == 0 && has(&xattrs, Mark::Whiteout) {
         return Ok(Entry::Whiteout);
     }
-    let mut node = plain(stat, file_type);
+    let mut node = plain(stat);
     if has(&xattrs, Mark::Opaque) || xattrs.iter().any(|n| n == names::FUSE_OVERLAYFS_OPAQUE) {
         node.opacity = opacity(target, &xattrs)?;
     }
@@ -179,20 +179,26 @@ fn from_stat(stat: &Stat, target: Target<'_>, parent: Opacity) -> Result<Entry, 
     Ok(Entry::Node(node))
 }
 
+/// The kind of file that an inode is.
+#[allow(clippy::unnecessary_cast, reason = "the fields' widths differ between machines")]
+pub fn kind_of(stat: &Stat) -> Kind {
+    let device = (major(stat.st_rdev), minor(stat.st_rdev));
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Dir,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Pipe,
+        FileType::Socket => Kind::Socket,
+        FileType::BlockDevice => Kind::Block(device.0, device.1),
+        FileType::CharacterDevice => Kind::Char(device.0, device.1),
+        FileType::RegularFile | FileType::Unknown => Kind::File,
+    }
+}
+
 /// What the inode alone says.
 #[allow(clippy::unnecessary_cast, reason = "the fields' widths differ between machines")]
-fn plain(stat: &Stat, file_type: FileType) -> Node {
-    let device = (major(stat.st_rdev), minor(stat.st_rdev));
+fn plain(stat: &Stat) -> Node {
     Node {
-        kind: match file_type {
-            FileType::Directory => Kind::Dir,
-            FileType::Symlink => Kind::Symlink,
-            FileType::Fifo => Kind::Pipe,
-            FileType::Socket => Kind::Socket,
-            FileType::BlockDevice => Kind::Block(device.0, device.1),
-            FileType::CharacterDevice => Kind::Char(device.0, device.1),
-            FileType::RegularFile | FileType::Unknown => Kind::File,
-        },
+        kind: kind_of(stat),
         uid: stat.st_uid,
         gid: stat.st_gid,
         mode: stat.st_mode & 0o7777,

@@ -9,10 +9,10 @@ use super::Owners;
 use super::attributes::{is_modified_at, is_owned_so, xattrs};
 use super::error::ApplyError;
 use super::real::RealDir;
-use crate::layer::node::{Entry, Kind};
+use crate::layer::node::{Entry, Kind, kind_of};
 use crate::layer::source::{Dir, Located};
 use crate::sys::dir::read_all;
-use crate::sys::fs::{self, FileType, Mode, OFlags, Stat, major, minor, readlinkat};
+use crate::sys::fs::{self, Mode, OFlags, Stat, readlinkat};
 use crate::sys::xattr::Target;
 
 /// Whether `name` in `real`, read as `stat`, is like `ours` in everything that is carried over, a directory with all
@@ -48,19 +48,6 @@ pub fn is_same(
         }
         Kind::Dir => has_same_names(&ours.dir.open_dir(&ours.name, node)?.into(), real, name, owners),
         _ => Ok(true),
-    }
-}
-
-fn kind_of(stat: &Stat) -> Kind {
-    let device = (major(stat.st_rdev), minor(stat.st_rdev));
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Dir,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Pipe,
-        FileType::Socket => Kind::Socket,
-        FileType::BlockDevice => Kind::Block(device.0, device.1),
-        FileType::CharacterDevice => Kind::Char(device.0, device.1),
-        FileType::RegularFile | FileType::Unknown => Kind::File,
     }
 }
 
