@@ -162,9 +162,11 @@ fn layers_that_may_not_be_read() {
     let scratch = Scratch::new();
     fs::set_permissions(scratch.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(scratch.path("lower"), fs::Permissions::from_mode(0o700)).unwrap();
-    // Where the test's target directory is closed to others, a copy is not.
+    // Where the test's target directory is closed to others, a copy is not. Another process makes it: a descriptor of
+    // ours could be inherited by what another test starts, and a program that is open for writing does not run.
     let program = scratch.path("plyfs");
-    fs::copy(env!("CARGO_BIN_EXE_plyfs"), &program).unwrap();
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_plyfs")).arg(&program).status();
+    assert!(copied.unwrap().success());
     let run = |arguments: &[&str]| {
         let mut command = std::process::Command::new(&program);
         command.args(arguments).current_dir(scratch.path("")).uid(65534).gid(65534);
