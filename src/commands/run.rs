@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use plyfs::mount::{Attachment, Outcome, daemon, mount};
 use plyfs::run::command::{Asked, Terminal};
 use plyfs::run::runtime::Runtime;
-use plyfs::run::settings::{Afterwards, Input, Limits, Network, RootAccess, Settings, Tmpfs, Volume};
+use plyfs::run::settings::{Afterwards, Input, Limits, RootAccess, Settings, Tmpfs, Volume};
 use plyfs::run::status::Record;
 use plyfs::run::streams::Streams;
 use plyfs::run::supervise::{OnSignal, supervise, take_signals};
@@ -16,7 +16,7 @@ use plyfs::run::{Instance, RunError, limits, rootless, runtime};
 
 use super::instance::{self, Wanted};
 use super::{running, store};
-use crate::cli::run::{self as typed, RunArgs};
+use crate::cli::run::RunArgs;
 
 /// Runs it; ends with the program's exit code, or one of docker's.
 pub fn run(args: &RunArgs, root: Option<&Path>) -> ExitCode {
@@ -138,10 +138,7 @@ fn settings(args: &RunArgs) -> anyhow::Result<Settings> {
         pids: args.pids_limit,
     };
     Ok(Settings {
-        network: match args.network {
-            typed::Network::None => Network::None,
-            typed::Network::Host => Network::Host,
-        },
+        network: running::network(args.network),
         hostname: args.hostname.clone(),
         volumes,
         tmpfs,

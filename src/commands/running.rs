@@ -8,6 +8,7 @@ use anyhow::Context;
 use plyfs::mount::{Lazy, UnmountError, unmount};
 use plyfs::run::container::Mounted;
 use plyfs::run::error::OURS;
+use plyfs::run::settings::Network;
 use plyfs::run::status::{Record, State};
 use plyfs::run::supervise::wait_until;
 use plyfs::run::{Instance, RunError, rootless};
@@ -15,6 +16,7 @@ use plyfs::store::{Container, Store};
 use serde_json::{Value, json};
 
 use super::store;
+use crate::cli::run as cli;
 
 /// How long an unmount is tried before the mount is detached, and how long its daemon may take to end.
 const BUSY: Duration = Duration::from_millis(500);
@@ -38,6 +40,14 @@ pub fn enter(store: &Store, name: &str) -> anyhow::Result<Instance> {
 /// Those of `work`; the namespaces cannot be entered.
 pub fn inside(instance: &Instance, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     rootless::inside(&instance.root, || work().map_err(|e| format!("{e:#}"))).map_err(anyhow::Error::msg)
+}
+
+/// The network that was typed, as the library knows it.
+pub fn network(typed: cli::Network) -> Network {
+    match typed {
+        cli::Network::None => Network::None,
+        cli::Network::Host => Network::Host,
+    }
 }
 
 /// Clears away what an ended container left: what its runtime keeps, the places made to be mounted on, its mount.

@@ -264,7 +264,7 @@ fn opacity(target: Target<'_>, xattrs: &[OsString]) -> sys::Result<Opacity> {
 }
 
 /// Whether an attribute travels with the file: `user.*`, the file capabilities and ACLs, no mark.
-fn is_portable(name: &OsStr) -> bool {
+pub fn is_portable(name: &OsStr) -> bool {
     let own = name.as_bytes().starts_with(b"user.") || name == "security.capability" || acl::is_acl(name);
     own && !names::is_private(name)
 }

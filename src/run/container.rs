@@ -219,6 +219,14 @@ pub(super) fn make_dir(path: &Path) -> Result<(), RunError> {
     }
 }
 
+/// Removes a file where it is there.
+pub(super) fn remove_file(path: &Path) -> Result<(), RunError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(RunError::system("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), RunError> {
     fs::write(path, value.to_string()).map_err(RunError::system("write", path))
 }

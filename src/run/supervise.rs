@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use super::container::remove_file;
 use super::error::RunError;
 use super::runtime::Runtime;
 use super::status::{ProcessId, Record};
@@ -95,7 +96,8 @@ pub fn follow(
 ) -> Result<Ended, RunError> {
     let held = streams.give_to(&mut command)?;
     unblock_signals_in(&mut command);
-    forget_pid(pid_file)?;
+    // What the run before wrote.
+    remove_file(pid_file)?;
     let program = command.get_program().to_owned();
     let mut child = command.spawn().map_err(RunError::system("run", &program))?;
     // With its ends of the streams.
@@ -142,7 +144,8 @@ pub fn adopt(
     process::adopt_orphans().map_err(io::Error::from).map_err(RunError::system("adopt", pid_file))?;
     let held = streams.give_to(&mut command)?;
     unblock_signals_in(&mut command);
-    forget_pid(pid_file)?;
+    // What the run before wrote.
+    remove_file(pid_file)?;
     let status = command.status().map_err(RunError::system("run", command.get_program()))?;
     drop(command);
     let Some(pid) = read_pid(pid_file).filter(|_| status.success()) else { return Ok(Ended::NotStarted) };
@@ -161,14 +164,6 @@ pub fn adopt(
     };
     held.finish();
     Ok(Ended::Program(code))
-}
-
-/// Removes what the run before wrote.
-fn forget_pid(pid_file: &Path) -> Result<(), RunError> {
-    match fs::remove_file(pid_file) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(RunError::system("remove", pid_file)(e)),
-        _ => Ok(()),
-    }
 }
 
 /// Waits for a signal that is not a child's end, `timeout` at most.

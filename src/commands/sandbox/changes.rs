@@ -23,8 +23,6 @@ pub fn of(instance: &Instance) -> anyhow::Result<Vec<Change>> {
     let mut shown: Vec<Change> = Vec::new();
     // From the end, so that what is below a directory was judged before it.
     for change in changes.into_iter().rev() {
-        let below = [&change.path[..], b"/"].concat();
-        let leaf = !shown.iter().any(|other| other.path.starts_with(&below));
         let path = path(&change);
         let for_parts = parts.iter().any(|part| part.starts_with(&path));
         let nothing = match change.kind {
@@ -33,12 +31,19 @@ pub fn of(instance: &Instance) -> anyhow::Result<Vec<Change>> {
             ChangeKind::Added => for_parts,
             ChangeKind::Deleted => false,
         };
-        if !(leaf && nothing) {
+        // Few come to the second question, which goes through all.
+        if !nothing || holds_others(&change, &shown) {
             shown.push(change);
         }
     }
     shown.reverse();
     Ok(shown)
+}
+
+/// Whether one of `others` lies below.
+fn holds_others(change: &Change, others: &[Change]) -> bool {
+    let below = [&change.path[..], b"/"].concat();
+    others.iter().any(|other| other.path.starts_with(&below))
 }
 
 fn path(change: &Change) -> PathBuf {

@@ -15,7 +15,7 @@ use plyfs::oci::config::RunConfig;
 use plyfs::run::command::{Terminal, put_over};
 use plyfs::run::sandbox::caller::{Caller, StandardInput, standard_input, working_dir};
 use plyfs::run::sandbox::prepare::{self, Layout};
-use plyfs::run::settings::{Input, Network, Settings};
+use plyfs::run::settings::{Input, Settings};
 use plyfs::run::status::Record;
 use plyfs::run::streams::Streams;
 use plyfs::run::supervise::{OnSignal, release_signals, supervise, take_signals};
@@ -23,7 +23,6 @@ use plyfs::run::{Instance, RunError, rootless, runtime};
 use plyfs::store::{NewContainer, Store};
 
 use super::{running, store};
-use crate::cli::run as typed;
 use crate::cli::sandbox::{SandboxArgs, SandboxCommand};
 
 pub use changes::of as changes;
@@ -176,10 +175,7 @@ fn settings(args: &SandboxArgs, input: StandardInput) -> anyhow::Result<Settings
     }
     let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     Ok(Settings {
-        network: match args.network {
-            typed::Network::None => Network::None,
-            typed::Network::Host => Network::Host,
-        },
+        network: running::network(args.network),
         // One of its own: characters that a program puts into the caller's would be read by their shell afterwards.
         terminal: if has_terminal && input == StandardInput::Shared { Terminal::Yes } else { Terminal::No },
         input: Input::Callers,

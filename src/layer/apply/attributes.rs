@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use super::Owners;
 use crate::format::acl;
 use crate::format::names::is_private;
-use crate::layer::node::{Node, Time};
+use crate::layer::node::{Node, Time, is_portable};
 use crate::sys::fs::{
-    self, AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, chmod_fd, lchownat, utimensat,
+    self, AtFlags, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, lchmodat, lchownat, utimensat,
 };
 use crate::sys::xattr::{Target, getxattr_opt, listxattr, removexattr, setxattr};
 use crate::sys::{Errno, Result};
@@ -33,10 +33,11 @@ pub fn xattrs(target: Target<'_>, owners: Owners) -> Result<Xattrs> {
 }
 
 fn is_carried(name: &OsStr, owners: Owners) -> bool {
-    let begins = |prefix: &str| name.as_bytes().starts_with(prefix.as_bytes());
-    // A list may name users that a user namespace has no number for.
-    let roots = owners == Owners::All && (begins("trusted.") || acl::is_acl(name));
-    !is_private(name) && (begins("user.") || name == "security.capability" || roots)
+    match owners {
+        Owners::All => is_portable(name) || (name.as_bytes().starts_with(b"trusted.") && !is_private(name)),
+        // A list may name users that a user namespace has no number for.
+        Owners::Own => is_portable(name) && !acl::is_acl(name),
+    }
 }
 
 /// Makes the attributes of `target`, which are `old`, those of `new`. What the file system cannot hold is left out,
@@ -78,9 +79,7 @@ pub fn set_owner_and_mode(dir: BorrowedFd<'_>, name: &OsStr, node: &Node, owners
     if fs::FileType::from_raw_mode(before.st_mode) == fs::FileType::Symlink {
         return Ok(());
     }
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = fs::openat(dir, name, flags, Mode::empty())?;
-    chmod_fd(fd.as_fd(), Mode::from_raw_mode(node.mode))
+    lchmodat(dir, name, Mode::from_raw_mode(node.mode))
 }
 
 /// Gives `name` a time of modification.

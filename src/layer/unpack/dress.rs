@@ -11,7 +11,7 @@ use crate::format::acl;
 use crate::format::names::{Mark, Namespace, OVERRIDE_STAT, is_private};
 use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::format::whiteout;
-use crate::layer::node::Time;
+use crate::layer::node::{Time, is_portable};
 use crate::sys::fs::{self, AtFlags, Mode, OFlags, Stat, Timespec, Timestamps};
 use crate::sys::xattr::{Target, listxattr, removexattr, setxattr};
 use crate::sys::{self, Errno};
@@ -167,8 +167,7 @@ pub fn set_default_acl(dir: BorrowedFd<'_>, acl: &[u8]) -> Result<(), Fault> {
 pub fn undress(dir: BorrowedFd<'_>) -> Result<(), Fault> {
     let fault = |e| Fault::System("replace extended attributes", e);
     for name in listxattr(Target::Fd(dir)).map_err(fault)? {
-        let own = name.as_bytes().starts_with(b"user.") || name == CAPABILITY || acl::is_acl(&name);
-        if own && !is_private(&name) {
+        if is_portable(&name) {
             match removexattr(Target::Fd(dir), &name) {
                 Ok(()) | Err(Errno::NODATA) => {}
                 Err(e) => return Err(fault(e)),

@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use super::spec::{self, SandboxBundle};
 use super::{PARTS, Sandbox, Union};
 use crate::mount::{Nesting, Options, mountinfo};
 use crate::oci::config::RunConfig;
-use crate::run::container::{Instance, make_dir, write_json};
+use crate::run::container::{Instance, make_dir, remove_file, write_json};
 use crate::run::error::RunError;
 use crate::run::rootless::Rights;
 use crate::run::status::{ProcessId, Record};
@@ -196,11 +195,7 @@ pub fn write_bundle(
 /// # Errors
 /// What the system says.
 pub fn remove_bundle(instance: &Instance) -> Result<(), RunError> {
-    let path = bundle_file(instance);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(RunError::system("remove", path)(e)),
-        _ => Ok(()),
-    }
+    remove_file(&bundle_file(instance))
 }
 
 fn bundle_file(instance: &Instance) -> PathBuf {
