@@ -1,6 +1,6 @@
 """Hostile images, and what must come of running each: run by scripts/hostile-run.
 
-usage: hostile_run.py PLYFS DIRECTORY [--list] [--quick]
+usage: hostile_run.py PLYFS DIRECTORY RUNTIME [--list] [--quick]
 
 `refused`: an exit code of 125 to 127 with a message. `contained`: a program ran, and saw and changed nothing of this
 machine. After each, a canary tree beside the store and the machine's own files of /etc are as before, the container is
@@ -152,15 +152,15 @@ def programs(canary):
     entry("a link out", REFUSED, lambda: t().symlink(b"prog", canary + b"/prog"), ["/prog"])
     entry("a link up", REFUSED, lambda: t().symlink(b"prog", UP + canary[1:] + b"/prog"), ["/prog"])
     entry("a loop", REFUSED, lambda: t().symlink(b"prog", b"prog"), ["/prog"])
-    entry("no interpreter", EITHER, lambda: t().file(b"prog", b"#!/frob\n", mode=0o755), ["/prog"], says="exec /")
-    entry("its own interpreter", EITHER, lambda: t().file(b"prog", b"#!/prog\n", mode=0o755), ["/prog"], says="exec /")
+    entry("no interpreter", EITHER, lambda: t().file(b"prog", b"#!/frob\n", mode=0o755), ["/prog"], says="exec ")
+    entry("its own interpreter", EITHER, lambda: t().file(b"prog", b"#!/prog\n", mode=0o755), ["/prog"], says="exec ")
     entry("ELF of another architecture", EITHER, lambda: t().file(
-        b"prog", b"\x7fELF\x02\x02\x01" + bytes(9) + b"\0\2\0\x2b" + bytes(100), mode=0o755), ["/prog"], says="exec /")
-    entry("empty", EITHER, lambda: t().file(b"prog", b"", mode=0o755), ["/prog"], says="exec /")
-    entry("a FIFO", EITHER, lambda: t().entry(b"6", b"prog", mode=0o755), ["/prog"], says="exec /")
+        b"prog", b"\x7fELF\x02\x02\x01" + bytes(9) + b"\0\2\0\x2b" + bytes(100), mode=0o755), ["/prog"], says="exec ")
+    entry("empty", EITHER, lambda: t().file(b"prog", b"", mode=0o755), ["/prog"], says="exec ")
+    entry("a FIFO", EITHER, lambda: t().entry(b"6", b"prog", mode=0o755), ["/prog"], says="exec ")
     entry("no name", REFUSED, None, [""])
     entry("a zero byte", REFUSED, None, ["/bin/true", "a\0b"])
-    entry("an argument of 200 KiB", EITHER, None, ["/bin/true", "a" * 200000], says="exec /")
+    entry("an argument of 200 KiB", EITHER, None, ["/bin/true", "a" * 200000], says="exec ")
     entry("none, and no command", REFUSED, None, None)
     entry("the runtime itself (CVE-2019-5736)", EITHER, lambda: t().symlink(b"prog", b"/proc/self/exe"), ["/prog", "--version"],
           lacks=["runc version", "crun version"])
@@ -174,7 +174,7 @@ def programs(canary):
                       ("no name", ["=a", "=", "A=="])]:
         case("environment: " + name, EITHER if name == "no name" else CONTAINED, None, {"Env": env}, lacks=["ld.so", "TRACE", "DEBUG"])
     case("environment: a zero byte", REFUSED, None, {"Env": ["A=b\0c"]})
-    case("environment: 200 KiB", EITHER, None, {"Env": ["A=" + "b" * 200000]}, says="exec /")
+    case("environment: 200 KiB", EITHER, None, {"Env": ["A=" + "b" * 200000]}, says="exec ")
     case("stop signal: none that there is", CONTAINED, None, {"StopSignal": "SIGFROB\n; rm -rf /"})
     case("stop signal: a zero byte", CONTAINED, None, {"StopSignal": "\0"})
     case("descriptors of the caller's", CONTAINED, command=["sh", "-c", "for fd in /proc/self/fd/*; do readlink $fd; done"],
@@ -193,8 +193,9 @@ def big(path, size):
 
 
 class Run:
-    def __init__(self, plyfs, directory, quick):
-        self.plyfs, self.directory, self.quick = plyfs, os.fsencode(os.path.realpath(directory)), quick
+    def __init__(self, plyfs, directory, runtime, quick):
+        self.plyfs, self.directory = plyfs, os.fsencode(os.path.realpath(directory))
+        self.runtime, self.quick = runtime, quick
         self.store = os.path.join(self.directory, b"store")
         self.canary = os.path.join(self.directory, b"canary")
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
@@ -222,12 +223,12 @@ class Run:
             base.dir(name)
         self.base = base.end()
         self.good("import", "-", "base:1", data=self.base)
-        said = self.call("run", "--rm", "base:1", "id")
+        said = self.call("run", "--rm", "--runtime", self.runtime, "base:1", "id")
         if said.returncode:
             print("SKIPPED: containers do not run here: %s" % said.stderr.decode(errors="replace").strip())
             self.counts["skipped"] = len(CASES)
             return False
-        if SECRET not in self.good("run", "--rm", "-v", os.fsdecode(self.canary) + ":/place:ro", "base:1", "sh", "-c",
+        if SECRET not in self.good("run", "--rm", "--runtime", self.runtime, "-v", os.fsdecode(self.canary) + ":/place:ro", "base:1", "sh", "-c",
                                    PROBE, "/place"):
             sys.exit("the probe does not see what it should")
         self.wait_for_the_end()
@@ -293,7 +294,7 @@ class Run:
         command = ["sh", "-c", PROBE, os.fsdecode(self.canary)] if one["command"] is None else one["command"]
         canary = os.open(self.canary, os.O_RDONLY)
         try:
-            result = self.call("run", "--rm", *one["options"], "hostile:1", *command, more=[canary])
+            result = self.call("run", "--rm", "--runtime", self.runtime, *one["options"], "hostile:1", *command, more=[canary])
             wrong, why = self.verify(one, result)
         except subprocess.TimeoutExpired:
             wrong, why = ["no end after %d s" % SECONDS], ""
@@ -364,8 +365,8 @@ class Run:
 
 
 def main():
-    plyfs, directory = sys.argv[1:3]
-    run = Run(plyfs, directory, "--quick" in sys.argv)
+    plyfs, directory, runtime = sys.argv[1:4]
+    run = Run(plyfs, directory, runtime, "--quick" in sys.argv)
     users(run.canary)
     directories(run.canary)
     programs(run.canary)

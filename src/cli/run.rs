@@ -67,7 +67,7 @@ pub struct RunArgs {
     /// The most processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub pids_limit: Option<u64>,
-    /// The OCI runtime: a path or a name [default: runc, crun or youki, what is installed]
+    /// The OCI runtime: a path or a name [default: crun or runc, what is installed]
     #[arg(long, value_name = "PROGRAM")]
     pub runtime: Option<PathBuf>,
     /// The image, and the program and its arguments

@@ -58,7 +58,7 @@ pub struct SandboxArgs {
     /// How to print the changes
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: DiffFormat,
-    /// The OCI runtime: a path or a name [default: runc, crun or youki, what is installed]
+    /// The OCI runtime: a path or a name [default: crun or runc, what is installed]
     #[arg(long, value_name = "PROGRAM")]
     pub runtime: Option<PathBuf>,
     /// The program and its arguments, behind --

@@ -112,7 +112,7 @@ pub enum RunError {
         source: serde_json::Error,
     },
     /// There is no program that runs containers.
-    #[error("no OCI runtime is installed: install runc or crun, or name one with --runtime")]
+    #[error("no OCI runtime is installed: install crun or runc, or name one with --runtime")]
     NoRuntime,
     /// The runtime that was asked for is not there.
     #[error("there is no OCI runtime {0:?}")]
@@ -181,6 +181,16 @@ impl RunError {
     }
 }
 
+/// What runtimes say of a program that is there.
+const NOT_TO_BE_EXECUTED: &[&str] = &[
+    "permission denied",
+    "Permission denied",
+    "is a directory",
+    // crun's words for a directory.
+    "open executable: Operation not permitted",
+    "exec format error",
+];
+
 /// The exit code for what a runtime says of a program that it could not start. Runtimes tell by words alone.
 fn code_of(text: &str) -> u8 {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -189,7 +199,7 @@ fn code_of(text: &str) -> u8 {
         OURS
     } else if says(&["executable file not found", "executable file `", "no such file or directory"]) {
         NOT_FOUND
-    } else if says(&["permission denied", "Permission denied", "is a directory", "exec format error"]) {
+    } else if says(NOT_TO_BE_EXECUTED) {
         NOT_EXECUTABLE
     } else {
         OURS
@@ -210,6 +220,7 @@ mod tests {
         assert_eq!(of("error mounting tmpfs at /dev: no such file or directory"), 125);
         assert_eq!(of("executable file `frob` not found in $PATH: No such file or directory"), 127);
         assert_eq!(of("open executable: Permission denied"), 126);
+        assert_eq!(of("open executable: Operation not permitted"), 126);
         assert_eq!(RunError::NoCommand.exit_code(), 125);
     }
 }

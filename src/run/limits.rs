@@ -1,6 +1,7 @@
 //! Which limits this machine can keep: those whose control groups are there and ours to write.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::error::RunError;
 use super::rootless::Rights;
@@ -23,6 +24,11 @@ pub fn cgroups() -> Cgroups {
         true => Cgroups::None,
         false => Cgroups::Separate,
     }
+}
+
+/// Where version 2 of control groups is mounted beside version 1 («hybrid»); `None` where only one of them is.
+pub fn unified_beside_separate() -> Option<PathBuf> {
+    beside_separate(&mounts())
 }
 
 /// Whether all of `limits` can be kept.
@@ -78,9 +84,27 @@ fn separate_controllers(mounts: &str) -> Vec<String> {
         .collect()
 }
 
+/// The mount point of version 2, if there are controllers of version 1, according to a table of mounts.
+fn beside_separate(mounts: &str) -> Option<PathBuf> {
+    if separate_controllers(mounts).is_empty() {
+        return None;
+    }
+    let unified = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+    unified.split(' ').nth(1).map(PathBuf::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_versions_are_told_from_one() {
+        let (separate, unified) =
+            ("cgroup /c/cpu cgroup rw,cpu 0 0\n", "cgroup2 /c/unified cgroup2 rw 0 0\n");
+        assert_eq!(beside_separate(&format!("{separate}{unified}")), Some(PathBuf::from("/c/unified")));
+        assert_eq!(beside_separate(separate), None);
+        assert_eq!(beside_separate(unified), None);
+    }
 
     #[test]
     fn a_limit_that_cannot_be_kept_is_refused() {

@@ -1,4 +1,4 @@
-//! The program that executes a bundle: runc, crun, or any other with the command line that they share.
+//! The program that executes a bundle: crun, runc, or any other with the command line that they share.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,10 +9,14 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::error::RunError;
+use super::limits;
 use super::rootless::Rights;
+use crate::sys::process;
 
 /// What is looked for, the best first.
-const NAMES: [&str; 3] = ["runc", "crun", "youki"];
+const NAMES: [&str; 2] = [CRUN, RUNC];
+const CRUN: &str = "crun";
+const RUNC: &str = "runc";
 /// Where programs lie that an ordinary user's search path may lack.
 const MORE_PLACES: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
@@ -67,12 +71,22 @@ impl Runtime {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(self.dir.join(STATE));
         // runc tries to make control groups otherwise; others find out by themselves.
-        if Rights::own() == Rights::Namespace && self.program.file_name() == Some(OsStr::new(NAMES[0])) {
+        if Rights::own() == Rights::Namespace && self.is(RUNC) {
             command.arg("--rootless=true");
+        }
+        // crun refuses to work where both versions are mounted, though version 1 alone suffices it.
+        if self.is(CRUN)
+            && let Some(unified) = limits::unified_beside_separate()
+        {
+            process::cover_in(&mut command, unified);
         }
         command.arg("--log").arg(log).args(["--log-format", "json"]);
         command.arg(verb);
         command
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.program.file_name() == Some(OsStr::new(name))
     }
 
     /// The call that runs the bundle and ends with it.
@@ -138,7 +152,7 @@ impl Runtime {
     fn finish(&self, verb: &str, arguments: &[&OsStr]) -> Result<(), RunError> {
         let mut command = self.command(verb, &self.log());
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        crate::sys::process::unblock_signals_in(&mut command);
+        process::unblock_signals_in(&mut command);
         let output = command.output().map_err(RunError::system("run", &self.program))?;
         if output.status.success() {
             return Ok(());

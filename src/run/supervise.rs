@@ -96,6 +96,7 @@ pub fn follow(
 ) -> Result<Ended, RunError> {
     let held = streams.give_to(&mut command)?;
     unblock_signals_in(&mut command);
+    keep_descriptors()?;
     // What the run before wrote.
     remove_file(pid_file)?;
     let program = command.get_program().to_owned();
@@ -131,7 +132,8 @@ pub fn follow(
 }
 
 /// Runs `command`, a call of a runtime that ends once the program runs, and waits for the program itself: nothing of the
-/// runtime stays in memory. Signals are passed on. Otherwise as [`follow`].
+/// runtime stays in memory. Signals are passed on. Otherwise as [`follow`]. All children of this process are reaped, so
+/// it must have no other use for them.
 ///
 /// # Errors
 /// As [`follow`].
@@ -144,6 +146,7 @@ pub fn adopt(
     process::adopt_orphans().map_err(io::Error::from).map_err(RunError::system("adopt", pid_file))?;
     let held = streams.give_to(&mut command)?;
     unblock_signals_in(&mut command);
+    keep_descriptors()?;
     // What the run before wrote.
     remove_file(pid_file)?;
     let status = command.status().map_err(RunError::system("run", command.get_program()))?;
@@ -152,9 +155,13 @@ pub fn adopt(
     started(pid)?;
     process::trim_heap();
     let code = loop {
-        let ended = process::reap(pid).map_err(io::Error::from);
-        if let Some(status) = ended.map_err(RunError::system("wait for", pid_file))? {
-            break code(status);
+        // What the runtime leaves besides is reaped too: crun's helper, whose child the program is for a moment.
+        let ended =
+            process::reap().map_err(io::Error::from).map_err(RunError::system("wait for", pid_file))?;
+        match ended {
+            Some((ended, status)) if ended == pid => break code(status),
+            Some(_) => continue,
+            None => {}
         }
         if let Some(taken) = take_signal(IDLE)?
             && let Err(e) = kill(pid, taken.number)
@@ -164,6 +171,12 @@ pub fn adopt(
     };
     held.finish();
     Ok(Ended::Program(code))
+}
+
+/// Whatever the caller has open is not for the container: a descriptor of a directory that the runtime inherits is a way
+/// out as long as it sets the container up, `/proc/self/fd/3` as the working directory (CVE-2024-21626).
+fn keep_descriptors() -> Result<(), RunError> {
+    process::keep_descriptors().map_err(RunError::system("look through", "/proc/self/fd"))
 }
 
 /// Waits for a signal that is not a child's end, `timeout` at most.
@@ -303,8 +316,28 @@ mod tests {
         assert_eq!(run("cat; exit 1"), (Ended::NotStarted, None));
     }
 
+    /// Whether this process runs no other test than `name`, as one must that reaps children and takes signals. Otherwise
+    /// another process runs it.
+    fn is_alone(name: &str) -> bool {
+        const ALONE: &str = "PLYFS_TEST_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            return true;
+        }
+        let mut alone = Command::new(std::env::current_exe().expect("this program"));
+        alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1");
+        // Inherited: signals wait in all threads there.
+        take_signals().expect("signals are blocked");
+        let status = alone.status().expect("run");
+        release_signals().expect("signals are let through");
+        assert!(status.success());
+        false
+    }
+
     #[test]
     fn an_orphan_is_waited_for() {
+        if !is_alone("run::supervise::tests::an_orphan_is_waited_for") {
+            return;
+        }
         let dir = tempfile::tempdir().expect("a directory");
         let (pid_file, log) = (dir.path().join("pid"), dir.path().join("log"));
         let run = |script: &str| {
@@ -313,11 +346,14 @@ mod tests {
         };
         assert_eq!(run("exit 3"), Ended::NotStarted);
         assert_eq!(run("echo 12 >$PID_FILE; exit 3"), Ended::NotStarted);
-        // It has ended when it is looked for: a test's threads share what they are told of children.
         assert_eq!(run("(sleep 0.1; exit 7) & echo $! >$PID_FILE; exec sleep 0.5"), Ended::Program(7));
+        assert_eq!(run("(sleep 0.3; exit 7) & echo $! >$PID_FILE"), Ended::Program(7));
+        assert_eq!(run("sh -c 'sleep 0.1; kill -9 $$' & echo $! >$PID_FILE"), Ended::Program(137));
+        // A helper of the runtime, which outlives it, is the program's parent.
+        let helper = "(sleep 0.6; exit 9) & echo $! >$PID_FILE; sleep 0.3; exit 1";
         assert_eq!(
-            run("sh -c 'sleep 0.1; kill -9 $$' & echo $! >$PID_FILE; exec sleep 0.5"),
-            Ended::Program(137)
+            run(&format!("({helper}) & until test -s $PID_FILE; do sleep 0.01; done")),
+            Ended::Program(9)
         );
     }
 

@@ -1,14 +1,18 @@
 //! Processes: daemonising, signals, capabilities, limits.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 pub use rustix::process::{
     Pid, Resource, WaitOptions, WaitStatus, getgid, getgroups, getpid, getrlimit, getuid, setrlimit, setsid,
-    waitpid,
+    wait, waitpid,
 };
 pub use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 pub use rustix::thread::{CapabilitySet, capabilities};
@@ -89,6 +93,18 @@ pub fn close_inherited() -> io::Result<()> {
         if fd > libc::STDERR_FILENO && flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
             // SAFETY: no value of this program owns a descriptor without the close-on-exec flag.
             unsafe { libc::close(fd) };
+        }
+    }
+    Ok(())
+}
+
+/// Keeps every descriptor above 2 out of the programs that are executed from now on, also those that came into this
+/// process through `exec`.
+pub fn keep_descriptors() -> io::Result<()> {
+    for fd in open_descriptors()? {
+        if fd > libc::STDERR_FILENO {
+            // SAFETY: F_SETFD takes no pointer; a number that is closed meanwhile gives EBADF.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
     Ok(())
@@ -213,6 +229,24 @@ pub fn unblock_signals_in(command: &mut Command) {
     }
 }
 
+/// Makes `command` start in a mount namespace of its own, where an empty file system in memory covers the directory
+/// `dir`. Mounts made and taken away outside show there, none made there shows outside.
+///
+/// Where that is refused, starting fails with the system's error.
+pub fn cover_in(command: &mut Command, dir: PathBuf) {
+    // As the kernel takes it: the closure must not allocate.
+    let dir = CString::new(dir.into_os_string().into_vec()).unwrap_or_default();
+    let cover = move || {
+        // SAFETY: unshare takes no pointers; the process was only just forked and has one thread.
+        super::check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWNS) }))?;
+        mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+        mount(c"none", dir.as_c_str(), c"tmpfs", MountFlags::empty(), c"size=64k")?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made; the paths are there already, nothing is allocated.
+    unsafe { command.pre_exec(cover) };
+}
+
 /// `kill`.
 ///
 /// # Errors
@@ -238,13 +272,13 @@ pub fn adopt_orphans() -> super::Result<()> {
     rustix::process::set_child_subreaper(Some(getpid()))
 }
 
-/// How the child `pid` ended; `None` while it runs.
+/// A child that ended, whichever it is, and how; `None` while all run. Those adopted ([`adopt_orphans`]) are children too.
 ///
 /// # Errors
-/// `ECHILD` where it is no child.
-pub fn reap(pid: i32) -> super::Result<Option<ExitStatus>> {
-    let ended = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG)?;
-    Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
+/// `ECHILD` where there is none.
+pub fn reap() -> super::Result<Option<(i32, ExitStatus)>> {
+    let ended = wait(WaitOptions::NOHANG)?;
+    Ok(ended.map(|(pid, status)| (pid.as_raw_nonzero().get(), ExitStatus::from_raw(status.as_raw()))))
 }
 
 /// Moves the calling process, which must have one thread, into a new user namespace, where it may do everything, and a

@@ -113,14 +113,14 @@ fn without_a_runtime_commands_fail() {
     let command = run.command(["test", "bb:1", "tests.yaml"]);
     // A root without any runtime in its usual places, in a mount namespace of its own.
     let script = "for dir in /usr/sbin /usr/bin /usr/local/bin /usr/local/sbin; do \
-        for name in runc crun youki; do [ ! -e $dir/$name ] || mount --bind /dev/null $dir/$name || exit 9; done; done; \
+        for name in crun runc; do [ ! -e $dir/$name ] || mount --bind /dev/null $dir/$name || exit 9; done; done; \
         exec \"$@\"";
     let mut isolated = std::process::Command::new("unshare");
     isolated.args(["-m", "sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
     isolated.current_dir(run.path("")).stdin(Stdio::null());
     let said = Said::of(&isolated.output().unwrap());
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.out.contains("no OCI runtime is installed: install runc or crun"), "{said:?}");
+    assert!(said.out.contains("no OCI runtime is installed: install crun or runc"), "{said:?}");
     nothing_is_left(&run);
 }
 

@@ -68,13 +68,13 @@ impl Run {
         let wanted = wanted_runtime();
         let runtime = match &wanted {
             Some(name) => found(name),
-            None => ["runc", "crun"].iter().any(|name| found(name)),
+            None => ["crun", "runc"].iter().any(|name| found(name)),
         };
         let fuse = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
         let missing = match () {
             () if !rustix::process::geteuid().is_root() => "root",
             () if !fuse => "/dev/fuse",
-            () if !runtime => wanted.as_deref().unwrap_or("runc or crun"),
+            () if !runtime => wanted.as_deref().unwrap_or("crun or runc"),
             () if busybox().is_none() => "busybox-static",
             () => {
                 let dir = tempfile::Builder::new().prefix("plyfs-run-").tempdir_in("/var/tmp").unwrap();
@@ -243,12 +243,17 @@ fn with_runtime<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S
     let mut words: Vec<OsString> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
     let own = words.iter().any(|word| word == "--runtime");
     if let Some(name) = wanted_runtime()
-        && words.first().is_some_and(|verb| verb == "run")
+        && starts_container(&words)
         && !own
     {
         words.splice(1..1, ["--runtime".into(), name.into()]);
     }
     words
+}
+
+fn starts_container(words: &[OsString]) -> bool {
+    let word = |number: usize| words.get(number).and_then(|word| word.to_str()).unwrap_or_default();
+    word(0) == "run" || (word(0) == "sandbox" && !["apply", "keep", "discard"].contains(&word(1)))
 }
 
 /// What the runtime to test with says if it cannot run a container here.

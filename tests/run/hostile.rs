@@ -1,6 +1,7 @@
 //! Images that try to lead out: each is contained or refused, and nothing outside is touched (S92).
 
 use std::fs;
+use std::os::fd::IntoRawFd;
 
 use crate::fixture::{Entry, Run};
 
@@ -83,4 +84,19 @@ fn errors_hold_nothing_that_a_terminal_obeys() {
         said.err.contains("unable to find user \u{fffd}[31m") && !said.err.contains('\u{1b}'),
         "{said:?}"
     );
+}
+
+/// CVE-2024-21626, with a descriptor that the caller of plyfs left open.
+#[test]
+fn descriptors_of_the_caller_stay_outside() {
+    let Some(run) = Run::new() else { return };
+    let outside = fs::File::open(canary(&run)).unwrap();
+    // Unlike the first, this one is inherited.
+    let inherited = rustix::io::dup(&outside).unwrap().into_raw_fd();
+    for place in ["/proc/self/fd", "/dev/fd"] {
+        let said = run.run(&format!("run --rm -w {place}/{inherited} bb:1 sh -c"), "ls; touch new");
+        assert!(!said.out.contains("canary"), "{place}: {said:?}");
+        untouched(&run);
+    }
+    assert_eq!(run.shell("", &format!("ls /proc/self/fd/{inherited} 2>/dev/null; true")), "");
 }
