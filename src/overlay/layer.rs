@@ -24,6 +24,8 @@ pub struct Layer {
     pub root: Arc<RealDir>,
     /// Tells its device from those of the other layers: 0 for the first, and so on.
     pub device: u8,
+    /// That device (`st_dev`).
+    pub st_dev: u64,
     /// The UUID of its file system, where it has one.
     pub uuid: Option<[u8; 16]>,
     /// Whether owners, modes and types are recorded in `user.containers.override_stat`.
@@ -123,6 +125,7 @@ impl Layer {
         Layer {
             path: opened.path,
             device: role.device,
+            st_dev: opened.st.st_dev,
             root: RealDir::root(role.number, opened.fd),
             uuid,
             override_stat: role.override_stat || recorded,

@@ -177,8 +177,7 @@ impl Overlay {
     /// A file that is no directory.
     fn found_file(&self, source: &Source, real: RealStat, access: &Access) -> Result<Found> {
         let layer = source.dir.layer;
-        let device = self.stack.layer(layer).map_or(0, |l| l.device);
-        let mut ino = self.numbers.shown(device, real.st.st_ino);
+        let mut ino = self.shown(layer, &real);
         let mut found =
             Found { real, ino, layer, sources: Vec::new(), marks: Marks::default(), index_name: None };
         if layer == UPPER {
@@ -196,14 +195,25 @@ impl Overlay {
         Ok(found)
     }
 
+    /// The inode number shown for a file of a layer. What is mounted inside a layer has numbers of another device, which
+    /// are often the same: those of the roots of file systems.
+    fn shown(&self, layer: LayerNo, real: &RealStat) -> u64 {
+        match self.stack.layer(layer) {
+            Some(layer) if layer.st_dev != real.st.st_dev => {
+                self.numbers.shown_elsewhere(real.st.st_dev, real.st.st_ino)
+            }
+            layer => self.numbers.shown(layer.map_or(0, |l| l.device), real.st.st_ino),
+        }
+    }
+
     /// A directory whose sources are still to be listed.
     fn found_dir(&self, source: &Source, real: RealStat, marks: Marks) -> Found {
         let layer = source.dir.layer;
-        let device = self.stack.layer(layer).map_or(0, |l| l.device);
         let origin = if layer == UPPER { marks.origin.as_ref() } else { None };
-        let (device, number) =
-            origin.and_then(|o| number::of_origin(&self.stack, o)).unwrap_or((device, real.st.st_ino));
-        let ino = self.numbers.shown(device, number);
+        let ino = match origin.and_then(|o| number::of_origin(&self.stack, o)) {
+            Some((device, number)) => self.numbers.shown(device, number),
+            None => self.shown(layer, &real),
+        };
         Found { real, ino, layer, sources: Vec::new(), marks, index_name: None }
     }
 

@@ -17,6 +17,7 @@ const COUNTED: u64 = 0xff << REAL_BITS;
 #[derive(Debug, Default)]
 pub struct LargeNumbers {
     given: DashMap<(u8, u64), u64>,
+    elsewhere: DashMap<(u64, u64), u64>,
     next: AtomicU64,
 }
 
@@ -26,8 +27,16 @@ impl LargeNumbers {
         if real >> REAL_BITS == 0 {
             return u64::from(device) << REAL_BITS | real;
         }
-        let count = || COUNTED | self.next.fetch_add(1, Ordering::Relaxed);
-        *self.given.entry((device, real)).or_insert_with(count)
+        *self.given.entry((device, real)).or_insert_with(|| self.count())
+    }
+
+    /// The number shown for a real one on a device that is no layer's: of a mount inside a layer, or of a subvolume.
+    pub fn shown_elsewhere(&self, device: u64, real: u64) -> u64 {
+        *self.elsewhere.entry((device, real)).or_insert_with(|| self.count())
+    }
+
+    fn count(&self) -> u64 {
+        COUNTED | self.next.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::harness::{Io, NOBODY, Stand, names, run, skipped, stdout, text, wait_for};
+use crate::harness::{Io, NOBODY, OtherMount, Stand, names, run, skipped, stdout, text, wait_for};
 use crate::snapshot::{attributes, snapshot};
 
 /// Lets the user open the FUSE device while it lives; one test at a time.
@@ -259,4 +259,23 @@ fn passthrough_is_refused_with_a_reason(stand: UserStand) {
     );
     assert!(names(&stand.stand.target).is_empty() && !stand.stand.is_mounted());
     assert!(text(&stand.program).ends_with("plyfs"));
+}
+
+/// S4. File systems in memory have the same numbers: without a clone of the lower they are told apart by device.
+#[test]
+fn what_is_mounted_inside_a_lower_is_known_again() {
+    let Some(user) = UserStand::new(Way::Namespace) else { return };
+    let mount = |name: &str| {
+        let dir = user.stand.lowers[0].join(name);
+        OtherMount::new(&["-t", "tmpfs", "-o", "size=64k", "none"], &dir)
+    };
+    let (Some(_a), Some(_b)) = (mount("a"), mount("b")) else { return };
+    let script = "set -- $(stat -c %i a b a b)
+        test $1 = $3; test $2 = $4; test $1 != $2
+        mount -t tmpfs none b
+        if mkdir b; then exit 1; fi
+        mountpoint -q b
+        umount b";
+    let output = user.session("", script);
+    assert!(output.status.success(), "{output:?}");
 }
