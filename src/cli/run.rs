@@ -55,7 +55,7 @@ pub struct RunArgs {
     /// The host name
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
-    /// A directory in memory
+    /// A directory in memory, which everyone may write to unless there is another mode= among the options
     #[arg(long, value_name = "DIR[:OPTIONS]")]
     pub tmpfs: Vec<String>,
     /// The most memory, such as 512m

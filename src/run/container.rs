@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::command::Terminal;
 use super::error::RunError;
-use super::root::Root;
+use super::root::{Made, Root};
 use super::rootless::Rights;
 use super::runtime::{self, Runtime};
 use super::sandbox::{Sandbox, Union};
-use super::settings::Settings;
+use super::settings::{Settings, Tmpfs};
 use super::spec::{self, Bundle, Process};
 use super::status::{self, Record, State};
 use super::supervise::wait_until;
@@ -19,6 +20,7 @@ use super::{limits, own_files, rootless, seccomp, user};
 use crate::image::change::is_signal;
 use crate::oci::config::RunConfig;
 use crate::store::{Container, Store};
+use crate::sys::fs::{Mode, chmod_fd, fstat};
 
 /// How long what was killed may take to end.
 const KILLED: Duration = Duration::from_secs(10);
@@ -88,13 +90,14 @@ impl Instance {
         let record = Record { stand_ins, ..Record::default() };
         record.write(&self.dir)?;
         self.make_targets(&root)?;
+        let settings = Settings { tmpfs: self.make_tmpfs_targets(&root)?, ..self.settings.clone() };
         let (seccomp, choice) = seccomp::profile()?;
         log::debug!("seccomp profile: {choice:?}");
         let bundle = spec::bundle(&Bundle {
             id: self.container.id.as_str(),
             root: &self.root,
             config,
-            settings: &self.settings,
+            settings: &settings,
             identity: &identity,
             own_files: &self.dir,
             cgroups: limits::cgroups(),
@@ -115,9 +118,6 @@ impl Instance {
     /// Makes the working directory and the places that volumes are mounted on.
     fn make_targets(&self, root: &Root) -> Result<(), RunError> {
         root.make_dir(Path::new(&self.container.config.working_dir))?;
-        for tmpfs in &self.settings.tmpfs {
-            root.make_dir(&tmpfs.target)?;
-        }
         for volume in &self.settings.volumes {
             match volume.source.is_dir() {
                 true => root.make_dir(&volume.target)?,
@@ -125,6 +125,29 @@ impl Instance {
             };
         }
         Ok(())
+    }
+
+    /// Makes the places of directories in memory. Returns these, each with a mode, since runtimes differ where there is
+    /// none: the one asked for, that of the directory that was there, or the 1777 of a new one, as docker's.
+    fn make_tmpfs_targets(&self, root: &Root) -> Result<Vec<Tmpfs>, RunError> {
+        const NEW: u32 = 0o1777;
+        let make = |tmpfs: &Tmpfs| {
+            let Tmpfs { target, mut options } = tmpfs.clone();
+            let made = root.make_dir(&target)?;
+            let failed = |e| RunError::system("look at", &target)(io::Error::from(e));
+            let dir = root.directory(&target)?;
+            if made == Made::New {
+                // runc takes the mode from here whatever it is told.
+                let mode = Mode::from_raw_mode(tmpfs.mode().unwrap_or(NEW));
+                chmod_fd(dir.as_fd(), mode).map_err(failed)?;
+            }
+            if tmpfs.mode().is_none() {
+                let below = fstat(&dir).map_err(failed)?.st_mode & 0o7777;
+                options.push(format!("mode={below:o}"));
+            }
+            Ok(Tmpfs { target, options })
+        };
+        self.settings.tmpfs.iter().map(make).collect()
     }
 
     /// Writes what a runtime is told of one more program, and returns where: the program `config` with the

@@ -187,6 +187,12 @@ impl Tmpfs {
             false => Err(bad("an option of it is not known")),
         }
     }
+
+    /// The mode that was asked for.
+    pub(super) fn mode(&self) -> Option<u32> {
+        let mode = self.options.iter().rev().find_map(|option| option.strip_prefix("mode="))?;
+        u32::from_str_radix(mode, 8).ok()
+    }
 }
 
 impl Limits {

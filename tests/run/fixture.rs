@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 /// Where a busybox that needs no library lies.
 const BUSYBOX: [&str; 2] = ["/bin/busybox", "/usr/bin/busybox"];
-const APPLETS: [&str; 24] = [
-    "sh", "cat", "echo", "env", "grep", "hostname", "id", "kill", "ls", "mkdir", "mount", "pwd", "readlink",
-    "rm", "sleep", "stat", "touch", "true", "tty", "umount", "unshare", "wc", "head", "test",
+const APPLETS: [&str; 25] = [
+    "sh", "cat", "chown", "echo", "env", "grep", "hostname", "id", "kill", "ls", "mkdir", "mount", "pwd",
+    "readlink", "rm", "sleep", "stat", "touch", "true", "tty", "umount", "unshare", "wc", "head", "test",
 ];
 
 /// An entry of a tar: its name, and what it is.
@@ -106,9 +106,23 @@ impl Run {
 
     /// As [`Run::run`], as an ordinary user without any privilege, who owns the store.
     pub fn run_as_user(&self, line: &str, script: &str) -> Said {
+        self.run_as_user_by(Command::new("setpriv"), line, script)
+    }
+
+    /// As [`Run::run_as_user`]; the user has the subordinate ids 300000 to 365535 meanwhile, and no other process sees that.
+    pub fn run_as_user_with_ids(&self, line: &str, script: &str) -> Said {
+        fs::write(self.path("subordinate"), format!("{NOBODY}:300000:65536\n")).unwrap();
+        let mut command = Command::new("unshare");
+        let give =
+            "mount --bind subordinate /etc/subuid && mount --bind subordinate /etc/subgid && exec \"$@\"";
+        command.args(["--mount", "--propagation", "slave", "sh", "-c", give, "sh", "setpriv"]);
+        self.run_as_user_by(command, line, script)
+    }
+
+    /// `command` is `setpriv`, or executes it with the arguments that follow.
+    fn run_as_user_by(&self, mut command: Command, line: &str, script: &str) -> Said {
         std::os::unix::fs::chown(self.dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         let nobody = NOBODY.to_string();
-        let mut command = Command::new("setpriv");
         command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups", "--inh-caps=-all"]);
         command.arg(self.path("plyfs")).arg("--root").arg(self.path("store"));
         let words = line.split_whitespace().chain(Some(script).filter(|script| !script.is_empty()));

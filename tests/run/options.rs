@@ -80,6 +80,8 @@ fn volumes_directories_in_memory_and_read_only_roots() {
         "touch /x 2>/dev/null; echo $?; echo y >/tmp/y && cat /tmp/y",
     );
     assert_eq!(out, "1\ny\n");
+    let modes = "stat -c %a /a /b";
+    assert_eq!(run.shell("--tmpfs /a --tmpfs /b:mode=750", modes), "1777\n750\n");
 }
 
 /// S91.
