@@ -78,6 +78,8 @@ pub(super) fn detach_from_terminal() -> io::Result<()> {
 pub fn launch<E: Display>(serve: impl FnOnce(Ready) -> Result<(), E>) -> Result<Outcome, LaunchError> {
     let (reader, writer) = io::pipe().map_err(LaunchError::Start)?;
     let report = writer.try_clone().map_err(LaunchError::Start)?;
+    // Read arguments and configurations have left much, which each process would get its own copy of.
+    process::trim_heap();
     match process::fork().map_err(LaunchError::Start)? {
         Fork::Parent(pid) => {
             drop((writer, report));
