@@ -306,6 +306,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_program_and_of_a_runtime_are_told_apart() {
+        if !is_alone("the_end_of_a_program_and_of_a_runtime_are_told_apart") {
+            return;
+        }
         let dir = tempfile::tempdir().expect("a directory");
         let pid_file = dir.path().join("pid");
         let run = |script: &str| followed(script, &Streams::Callers(Input::None), &pid_file);
@@ -316,15 +319,16 @@ mod tests {
         assert_eq!(run("cat; exit 1"), (Ended::NotStarted, None));
     }
 
-    /// Whether this process runs no other test than `name`, as one must that reaps children and takes signals. Otherwise
-    /// another process runs it.
+    /// Whether this process runs no other test than `name`, as one must that reaps children and takes signals: of a child's
+    /// end only the thread would be told that does not wait for it. Otherwise another process runs it.
     fn is_alone(name: &str) -> bool {
         const ALONE: &str = "PLYFS_TEST_ALONE";
         if std::env::var_os(ALONE).is_some() {
             return true;
         }
         let mut alone = Command::new(std::env::current_exe().expect("this program"));
-        alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1");
+        let name = format!("run::supervise::tests::{name}");
+        alone.args(["--exact", &name, "--nocapture"]).env(ALONE, "1");
         // Inherited: signals wait in all threads there.
         take_signals().expect("signals are blocked");
         let status = alone.status().expect("run");
@@ -335,7 +339,7 @@ mod tests {
 
     #[test]
     fn an_orphan_is_waited_for() {
-        if !is_alone("run::supervise::tests::an_orphan_is_waited_for") {
+        if !is_alone("an_orphan_is_waited_for") {
             return;
         }
         let dir = tempfile::tempdir().expect("a directory");
@@ -359,6 +363,9 @@ mod tests {
 
     #[test]
     fn what_is_printed_goes_into_files() {
+        if !is_alone("what_is_printed_goes_into_files") {
+            return;
+        }
         let dir = tempfile::tempdir().expect("a directory");
         let (pid_file, log, errors) =
             (dir.path().join("pid"), dir.path().join("log"), dir.path().join("errors"));
@@ -374,9 +381,11 @@ mod tests {
         assert_eq!(fs::read_to_string(errors).expect("read"), "err\n");
     }
 
-    // A test's threads share what they are told of children, so `PID_FILE`, which begins the long waiting, comes last.
     #[test]
     fn a_detached_program_has_a_terminal_or_an_input_that_stays_open() {
+        if !is_alone("a_detached_program_has_a_terminal_or_an_input_that_stays_open") {
+            return;
+        }
         let dir = tempfile::tempdir().expect("a directory");
         let (pid_file, log) = (dir.path().join("pid"), dir.path().join("log"));
         let script = "test -t 0 && test -t 1 && test -t 2 && echo terminal; echo end; echo 1 >$PID_FILE";
