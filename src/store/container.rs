@@ -165,6 +165,8 @@ pub(super) fn read(layout: &Layout, id: &ContainerId) -> Result<Option<Container
     let Some(dir) = layout.containers.sub_if_there(id.as_str())? else { return Ok(None) };
     match dir.read_json::<Container>(CONTAINER_CONFIG)? {
         Some(container) if container.id == *id => Ok(Some(container)),
+        // It was removed since.
+        None if layout.containers.sub_if_there(id.as_str())?.is_none() => Ok(None),
         _ => Err(StoreError::NoContainerConfig { path: dir.path().join(CONTAINER_CONFIG) }),
     }
 }

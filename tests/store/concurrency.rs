@@ -1,7 +1,7 @@
 //! Several writers and readers at once.
 
 use std::io::Read as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use plyfs::store::{Store, StoreError};
 
@@ -67,6 +67,50 @@ fn read_all(store: &Store) -> Result<usize, StoreError> {
         }
     }
     Ok(index.manifests.len())
+}
+
+/// Counts the warnings.
+struct Warnings(AtomicUsize);
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) && record.args().to_string().contains("is left out") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn containers_that_come_and_go_are_listed_without_a_warning() {
+    static WARNINGS: Warnings = Warnings(AtomicUsize::new(0));
+    log::set_logger(&WARNINGS).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let place = Place::new();
+    let app = image(&["base"]);
+    app.publish(&place.store.lock().unwrap(), "app").unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    place.store.containers().unwrap();
+                }
+            });
+        }
+        for _ in 0..300 {
+            let writer = place.store.lock().unwrap();
+            let made = writer.create_container(app.container(None)).unwrap();
+            writer.remove_container(&made).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(WARNINGS.0.load(Ordering::Relaxed), 0);
 }
 
 #[test]
