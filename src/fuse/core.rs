@@ -10,7 +10,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, ReplyXattr,
 };
 
-use crate::overlay::{Changes, Entry, Error, Overlay, SetIds};
+use crate::overlay::{Backing, Changes, Entry, Error, Overlay, SetIds};
 
 use super::convert::{errno, file_attr, no_attr};
 use super::opens::{Opened, Opens, Wish};
@@ -88,7 +88,8 @@ impl Core {
 
     /// Opens a file for the kernel to read and write by itself.
     pub(super) fn open(&self, node: INodeNo, wish: Wish, reply: ReplyOpen) {
-        let opened = self.opens.open(&self.overlay, node.0, wish, |backing| reply.open_backing(&backing.fd));
+        let opened =
+            self.opens.open(&self.overlay, node.0, wish, None, |backing| reply.open_backing(&*backing.fd));
         let handle = if wish.write { WRITER } else { READER };
         match opened {
             Ok(Opened { id: Some(id), direct }) => reply.opened_passthrough(handle, open_flags(direct), &id),
@@ -121,13 +122,14 @@ impl Core {
     }
 
     /// Answers a creation, with the new file open.
-    pub(super) fn finish_create(&self, entry: &Entry, wish: Wish, reply: ReplyCreate) {
+    pub(super) fn finish_create(&self, entry: &Entry, file: Option<Backing>, wish: Wish, reply: ReplyCreate) {
         let (ttl, attr) = (self.ttl, file_attr(&entry.attr, entry.node));
         if !self.passes_through() {
+            file.into_iter().for_each(|file| self.overlay.keep_open(entry.node, file));
             return reply.created(&ttl, &attr, GENERATION, FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
         }
-        let opened =
-            self.opens.open(&self.overlay, entry.node, wish, |backing| reply.open_backing(&backing.fd));
+        let register = |backing: &Backing| reply.open_backing(&*backing.fd);
+        let opened = self.opens.open(&self.overlay, entry.node, wish, file, register);
         let handle = if wish.write { WRITER } else { READER };
         match opened {
             Ok(Opened { id: Some(id), direct }) => {

@@ -1,12 +1,14 @@
 //! The FUSE service: translates requests of the kernel to the engine's operations, and answers them. The only
 //! importer of the crate fuser.
 
+mod busy_poll;
 mod convert;
 mod core;
 mod gate;
 mod opens;
 mod options;
 mod protocol;
+mod requests;
 mod service;
 pub mod session;
 mod workers;

@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use fuser::BackingId;
 use parking_lot::Mutex;
 
-use crate::overlay::{Backing, Error, Overlay, SetIds};
+use crate::overlay::{Backing, Condition, Error, Overlay, SetIds};
 
 /// How a file is to be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,8 @@ pub struct Opens {
 }
 
 impl Opens {
-    /// Opens a file, with the id it has already or with one that `register` gets from the kernel.
+    /// Opens a file, with the id it has already or with one that `register` gets from the kernel. `made` is the file
+    /// itself where it is new, and open already.
     ///
     /// # Errors
     /// [`Error::Stale`] where readers hold the lower's file and a writer comes: the file was copied up, and
@@ -62,6 +63,7 @@ impl Opens {
         overlay: &Overlay,
         node: u64,
         wish: Wish,
+        made: Option<Backing>,
         register: impl FnOnce(&Backing) -> std::io::Result<BackingId>,
     ) -> Result<Opened, Error> {
         let slot = self.live.entry(node).or_default().clone();
@@ -76,17 +78,17 @@ impl Opens {
                 overlay.open_for_writing(node, true, wish.ids)?;
             }
             live.handles += 1;
-            let direct = wish.write && live.backing.has_set_ids();
+            let direct = wish.write && live.backing.condition().set_ids;
             return Ok(Opened { id: live.id.clone(), direct });
         }
-        let backing = if write {
-            overlay.open_for_writing(node, wish.truncate, wish.ids)?
-        } else {
-            overlay.open_for_reading(node)?
+        let backing = match made {
+            Some(made) => made,
+            None if write => overlay.open_for_writing(node, wish.truncate, wish.ids)?,
+            None => overlay.open_for_reading(node)?,
         };
         let id = register(&backing).inspect_err(|e| log::debug!("no passthrough for inode {node}: {e}"));
-        let direct = wish.write && backing.has_set_ids();
-        let mtime = wish.write.then(|| backing.mtime()).flatten();
+        let Condition { mtime, set_ids: direct } =
+            if wish.write { backing.condition() } else { Condition::default() };
         let id = id.ok().map(Arc::new);
         *slot = Some(Live { id: id.clone(), upper: backing.upper, handles: 1, mtime, backing });
         Ok(Opened { id, direct })
@@ -99,7 +101,7 @@ impl Opens {
             let mut slot = slot.lock();
             let Some(live) = &mut *slot else { return false };
             live.handles = live.handles.saturating_sub(1);
-            let moved = was_writer && live.backing.mtime() != live.mtime;
+            let moved = was_writer && live.backing.condition().mtime != live.mtime;
             (moved, if live.handles == 0 { slot.take() } else { None })
         };
         drop(closed);

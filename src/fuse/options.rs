@@ -23,6 +23,8 @@ pub struct ServiceOptions {
     pub acl: bool,
     /// How long the kernel may believe what it was told; `None` for ever.
     pub timeout: Option<Duration>,
+    /// For how long to look out for the next request before sleeping; `None` for the default.
+    pub busy_poll: Option<Duration>,
     /// Threads that read requests; `None` for the default.
     pub threads: Option<usize>,
 }

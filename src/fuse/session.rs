@@ -8,6 +8,7 @@ pub mod fusermount;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::sys::mount::MountFlags;
@@ -90,6 +91,7 @@ impl Session {
             Access::Default => fuser::SessionACL::Owner,
         };
         let notifier = service.notifier();
+        service.busy_poll.watch(attached.device.as_fd(), options.threads.unwrap_or(1));
         let session = fuser::Session::from_fd(service, attached.device, acl, config).map_err(|e| {
             attach::detach(mountpoint);
             io::Error::new(e.kind(), format!("the kernel and plyfs do not agree on the FUSE protocol: {e}"))

@@ -35,7 +35,7 @@ Mounts the union of the lower directories, and of the upper one if there is one,
 
 Options: lowerdir= upperdir= workdir= redirect_dir= index= metacopy= volatile fsync= noacl
 uidmapping= gidmapping= squash_to_root squash_to_uid= squash_to_gid= xattr_permissions=
-static_nlink userxattr timeout= threads= io=passthrough|cached|auto fsname= subtype= context=
+static_nlink userxattr timeout= threads= busy_poll= io=passthrough|cached|auto fsname= subtype= context=
 allow_other allow_root noauto_unmount, and those of mount(8). plyfs-mount(8) explains them.
 
 Example:

@@ -49,7 +49,13 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             overlay: Config { index: true, acl: true, ..Config::default() },
-            service: ServiceOptions { io: IoMode::Auto, acl: true, timeout: None, threads: None },
+            service: ServiceOptions {
+                io: IoMode::Auto,
+                acl: true,
+                timeout: None,
+                busy_poll: None,
+                threads: None,
+            },
             session: SessionOptions::default(),
             source: None,
             flags: FlagChange::default(),

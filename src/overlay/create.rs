@@ -16,6 +16,7 @@ use super::access::Access;
 use super::attr::{Kind, S_ISGID};
 use super::dir_index::{Entry as IndexEntry, Place};
 use super::error::{Error, Result};
+use super::file::Backing;
 use super::inode::Inode;
 use super::lookup::{Entry, Found};
 use super::marks::{self, Marks, Opaque};
@@ -91,6 +92,21 @@ impl Overlay {
         mode: NewMode,
         caller: Caller,
     ) -> Result<Entry> {
+        self.create_open(parent, name, new, mode, caller).map(|(entry, _)| entry)
+    }
+
+    /// As [`Overlay::create`]; a regular file is open for reading and writing then, as the kernel's backing file.
+    ///
+    /// # Errors
+    /// As [`Overlay::create`].
+    pub fn create_open(
+        &self,
+        parent: u64,
+        name: &OsStr,
+        new: NewFile<'_>,
+        mode: NewMode,
+        caller: Caller,
+    ) -> Result<(Entry, Option<Backing>)> {
         let parent = self.inode(parent)?;
         Self::check_name(name)?;
         let dir = self.upper_dir(&parent)?;
@@ -117,21 +133,22 @@ impl Overlay {
 }
 
 impl Create<'_> {
-    fn run(&self) -> Result<Entry> {
+    fn run(&self) -> Result<(Entry, Option<Backing>)> {
         let _entries = self.parent.entries.lock();
         let spot = self.spot()?;
-        if spot.whiteout || self.needs_preparation()? {
-            self.make_prepared(spot)?;
+        let file = if spot.whiteout || self.needs_preparation()? {
+            self.make_prepared(spot)?
         } else {
             match self.make(&self.fd, self.name) {
                 Err(Error::Exists) if self.overlay.has_whiteout_device(&self.fd, self.name)? => {
                     // A whiteout in a directory that hides nothing: a leftover of another program.
-                    self.make_prepared(Spot { whiteout: true, below: false })?;
+                    self.make_prepared(Spot { whiteout: true, below: false })?
                 }
                 other => other?,
             }
-        }
-        self.finish(spot)
+        };
+        let entry = self.finish(spot, file.clone())?;
+        Ok((entry, file.map(|fd| Backing { fd, upper: true })))
     }
 
     /// What the merged index knows of the name.
@@ -167,37 +184,40 @@ impl Create<'_> {
         }
     }
 
-    /// Makes the entry, in a directory whose set-group-id bit and default ACL the file system honours.
-    fn make(&self, dir: &OwnedFd, name: &OsStr) -> Result<()> {
+    /// Makes the entry, in a directory whose set-group-id bit and default ACL the file system honours; a regular file
+    /// stays open.
+    fn make(&self, dir: &OwnedFd, name: &OsStr) -> Result<Option<Arc<OwnedFd>>> {
         let mode = Mode::from_raw_mode(self.mode & 0o7777);
         let made = match self.new {
-            NewFile::Directory => fs::mkdirat(dir, name, mode),
+            NewFile::Directory => fs::mkdirat(dir, name, mode).map(|()| None),
             NewFile::Symlink(target) => {
                 let target = CString::new(target.as_encoded_bytes()).map_err(|_| Error::Invalid)?;
-                fs::symlinkat(target, dir, name)
+                fs::symlinkat(target, dir, name).map(|()| None)
             }
             NewFile::Node(kind, rdev) if !self.is_stand_in() => {
-                fs::mknodat(dir, name, FileType::from_raw_mode(kind.mode_bits()), mode, rdev)
+                let file_type = FileType::from_raw_mode(kind.mode_bits());
+                fs::mknodat(dir, name, file_type, mode, rdev).map(|()| None)
             }
             NewFile::Regular | NewFile::Node(..) => {
-                let flags =
-                    OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-                fs::openat(dir, name, flags, mode).map(drop)
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                let opened = fs::openat(dir, name, flags, mode);
+                opened.map(|fd| matches!(self.new, NewFile::Regular).then(|| Arc::new(fd)))
             }
         };
         made.map_err(|e| if e == Errno::EXIST { Error::Exists } else { e.into() })
     }
 
     /// Makes the entry in the work directory and publishes it with one rename.
-    fn make_prepared(&self, spot: Spot) -> Result<()> {
+    fn make_prepared(&self, spot: Spot) -> Result<Option<Arc<OwnedFd>>> {
         let work = &self.overlay.upper()?.work;
         let nursery = if self.default_acl { Some(self.make_nursery()?) } else { None };
         let place = nursery.as_ref().map_or(&*work.dir, |(_, fd)| fd);
         let temporary = work.fresh_name();
-        let published = self
-            .make(place, &temporary)
-            .and_then(|()| self.dress(place, &temporary, spot))
-            .and_then(|()| self.publish(place, &temporary, spot));
+        let published = self.make(place, &temporary).and_then(|file| {
+            self.dress(place, &temporary, spot)?;
+            self.publish(place, &temporary, spot)?;
+            Ok(file)
+        });
         match nursery {
             Some((name, _)) => work.discard(&name),
             None if published.is_err() => work.discard(&temporary),
@@ -299,10 +319,10 @@ impl Create<'_> {
     }
 
     /// Lets the parent know, and hands the new inode out.
-    fn finish(&self, spot: Spot) -> Result<Entry> {
+    fn finish(&self, spot: Spot, file: Option<Arc<OwnedFd>>) -> Result<Entry> {
         let overlay = self.overlay;
-        let access = Access::At(self.fd.clone(), self.name.into());
-        let real = overlay.real_stat(&access, UPPER, None)?;
+        let access = file.map_or_else(|| Access::At(self.fd.clone(), self.name.into()), Access::Fd);
+        let real = overlay.real_stat(&access, UPPER, Some(self.new.kind()))?;
         let kind = real.kind();
         let device = overlay.upper()?.layer.device;
         let ino = overlay.numbers.shown(device, real.st.st_ino);

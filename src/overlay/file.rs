@@ -23,22 +23,31 @@ use super::union::Overlay;
 #[derive(Debug)]
 pub struct Backing {
     /// The open file.
-    pub fd: OwnedFd,
+    pub fd: Arc<OwnedFd>,
     /// Whether it is the upper's, so that it may be written.
     pub upper: bool,
 }
 
 impl Backing {
-    /// When its content last changed, in seconds and nanoseconds.
-    pub fn mtime(&self) -> Option<(i64, u64)> {
-        let st = fs::fstat(&self.fd).ok()?;
-        Some((st.st_mtime as i64, st.st_mtime_nsec as u64))
+    /// What matters for who may write it; nothing where the file cannot be asked.
+    pub fn condition(&self) -> Condition {
+        fs::fstat(&*self.fd).map_or_else(
+            |_| Condition::default(),
+            |st| Condition {
+                mtime: Some((st.st_mtime, st.st_mtime_nsec)),
+                set_ids: st.st_mode & (S_ISUID | S_ISGID) != 0,
+            },
+        )
     }
+}
 
+/// What is to be known of a file that the kernel writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Condition {
+    /// When its content last changed, in seconds and nanoseconds.
+    pub mtime: Option<(i64, u64)>,
     /// Whether a write may have to drop set-id bits.
-    pub fn has_set_ids(&self) -> bool {
-        fs::fstat(&self.fd).is_ok_and(|st| st.st_mode & (S_ISUID | S_ISGID) != 0)
-    }
+    pub set_ids: bool,
 }
 
 /// Whether set-id bits are to be dropped because content changes.
@@ -64,7 +73,7 @@ impl Overlay {
     pub fn open_for_reading(&self, node: u64) -> Result<Backing> {
         let inode = self.inode(node)?;
         let upper = inode.is_upper();
-        let fd = self.open_data(&inode)?;
+        let fd = Arc::new(self.open_data(&inode)?);
         // Between the look and the opening a copy-up may have come: then the file opened is the upper's.
         Ok(Backing { fd, upper: upper && inode.knows(NOT_METACOPY) })
     }
@@ -73,9 +82,9 @@ impl Overlay {
     pub fn open_for_writing(&self, node: u64, truncate: bool, ids: SetIds) -> Result<Backing> {
         let inode = self.inode(node)?;
         self.copy_up(&inode, if truncate { Content::Truncated } else { Content::Data })?;
-        let fd = self.open_upper(&inode)?;
+        let fd = Arc::new(self.open_upper(&inode)?);
         if truncate {
-            fs::ftruncate(&fd, 0)?;
+            fs::ftruncate(&*fd, 0)?;
             self.drop_set_ids(&inode, ids)?;
         }
         Ok(Backing { fd, upper: true })
@@ -214,13 +223,21 @@ impl Overlay {
         Ok(fs::fstatvfs(&*self.dirs.fd(&top.root)?)?)
     }
 
+    /// Keeps a file that was just made open for the writes that follow.
+    pub fn keep_open(&self, node: u64, file: Backing) {
+        // Without the inode there is nobody to keep it for.
+        if let Ok(inode) = self.inode(node) {
+            self.files.keep(&inode, file.fd, true);
+        }
+    }
+
     /// A descriptor to read from, kept for the next time.
     pub(super) fn reader(&self, inode: &Arc<Inode>) -> Result<Arc<OwnedFd>> {
         if let Some(fd) = self.files.get(inode, false) {
             return Ok(fd);
         }
         let fd = self.open_data(inode)?;
-        Ok(self.files.keep(inode, fd, false))
+        Ok(self.files.keep(inode, Arc::new(fd), false))
     }
 
     /// A descriptor to write to, kept for the next time.
@@ -230,7 +247,7 @@ impl Overlay {
         }
         self.copy_up(inode, Content::Data)?;
         let fd = self.open_upper(inode)?;
-        Ok(self.files.keep(inode, fd, true))
+        Ok(self.files.keep(inode, Arc::new(fd), true))
     }
 
     /// Opens the upper's file for reading and writing, even where its own mode forbids that to its owner.

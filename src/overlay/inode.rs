@@ -246,6 +246,15 @@ impl Inode {
         write(self.state.write().file.get_or_insert_with(Box::default))
     }
 
+    /// Whether the real file is reached by this name, and by nothing else.
+    pub fn is_reached_by(&self, parent: &Inode, name: &OsStr) -> bool {
+        let state = self.state.read();
+        let elsewhere = |file: &FileState| {
+            file.pinned.is_some() || file.index_name.is_some() || file.nameless || file.unlinked
+        };
+        state.is_named(parent, name) && !state.file.as_deref().is_some_and(elsewhere)
+    }
+
     /// Whether the name by which it was known is gone.
     pub fn is_nameless(&self) -> bool {
         self.state.read().file.as_ref().is_some_and(|f| f.nameless || f.unlinked)

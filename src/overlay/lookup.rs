@@ -15,7 +15,7 @@ use super::attr::{Attr, Kind, RealStat};
 use super::config::RedirectDir;
 use super::dir_index::{DirIndex, Place};
 use super::error::{Error, Result};
-use super::inode::{APART, DirState, FileState, Inode, NOT_METACOPY, NewInode, Source, State};
+use super::inode::{APART, DirState, FileState, Inode, NO_CAPABILITY, NOT_METACOPY, NewInode, Source, State};
 use super::marks::{self, Marks, Opaque};
 use super::number;
 use super::real_dir::{LayerNo, RealDir, UPPER};
@@ -369,7 +369,7 @@ impl Overlay {
                 drop(living.ops.lock());
                 Ok(living.is_upper() && self.is_at(living, found))
             }
-            (true, true) => Ok(self.is_at(living, found)),
+            (true, true) => Ok(living.is_reached_by(parent, name) || self.is_at(living, found)),
         }
     }
 
@@ -398,6 +398,10 @@ impl Overlay {
         });
         if found.layer == UPPER && !found.marks.metacopy {
             known |= NOT_METACOPY;
+        }
+        // Of an upper file, found or made, all names of attributes were seen. The kernel asks before each first write.
+        if found.layer == UPPER && kind == Kind::File && !found.marks.capability {
+            known |= NO_CAPABILITY;
         }
         let file = found.index_name.clone().map(|index_name| {
             let nlink = self.union_links(found);

@@ -12,6 +12,7 @@ use crate::sys::fs::{self, Stat};
 use crate::sys::xattr::{Target, getxattr, getxattr_opt, listxattr, setxattr};
 use crate::sys::{self, Errno};
 
+use super::copy_up::CAPABILITY;
 use super::error::{Error, Result};
 
 /// What a directory says of the layers below it.
@@ -43,6 +44,8 @@ pub struct Marks {
     pub nlink: Option<Vec<u8>>,
     /// Recorded owner, mode and type.
     pub override_stat: Option<OverrideStat>,
+    /// Whether it has file capabilities; no mark, but listed beside them.
+    pub capability: bool,
 }
 
 /// Reads all marks of a file. Marks other than opaqueness count in `namespace` only: what leaked into an image
@@ -54,6 +57,8 @@ pub fn read(target: Target<'_>, namespace: Namespace) -> Result<Marks> {
             marks.opaque = Opaque::Yes;
         } else if name == OVERRIDE_STAT {
             marks.override_stat = OverrideStat::parse(&getxattr(target, &name)?).ok();
+        } else if name == CAPABILITY {
+            marks.capability = true;
         } else if let Some((ns, mark)) = parse(&name)
             && (ns == namespace || mark == Mark::Opaque)
         {

@@ -38,7 +38,7 @@ pub use attr::{Attr, Kind, Time};
 pub use config::{Config, Nesting, RedirectDir, WhiteoutForm, XattrPermissions};
 pub use create::{NewFile, NewMode};
 pub use error::{Error, Result};
-pub use file::{Backing, SetIds, Span};
+pub use file::{Backing, Condition, SetIds, Span};
 pub use inode::ROOT_NODE;
 pub use lookup::Entry;
 pub use open_error::OpenError;

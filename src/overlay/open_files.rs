@@ -45,8 +45,7 @@ impl FileCache {
     }
 
     /// Keeps a descriptor, in place of a weaker one.
-    pub fn keep(&self, inode: &Arc<Inode>, fd: OwnedFd, writable: bool) -> Arc<OwnedFd> {
-        let fd = Arc::new(fd);
+    pub fn keep(&self, inode: &Arc<Inode>, fd: Arc<OwnedFd>, writable: bool) -> Arc<OwnedFd> {
         let before = inode.open_files.kept.lock().replace(Kept { fd: fd.clone(), writable });
         if before.is_none() {
             let mut open = self.open.lock();

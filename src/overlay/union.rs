@@ -271,6 +271,11 @@ impl Overlay {
         })
     }
 
+    /// Whether a change of attributes leaves the data where it is.
+    pub fn copies_metadata_alone(&self) -> bool {
+        self.config.metacopy
+    }
+
     /// Refuses the names that mark deletions in layers.
     pub(super) fn check_name(name: &OsStr) -> Result<()> {
         if whiteout::is_reserved(name) { Err(Error::ReservedName) } else { Ok(()) }

@@ -8,6 +8,7 @@ pub mod dir;
 pub mod fs;
 pub mod handle;
 pub mod mount;
+pub mod poll;
 pub mod process;
 pub mod random;
 pub mod socket;

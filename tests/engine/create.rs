@@ -1,6 +1,6 @@
 //! New entries: whose they are, what they hide, and the names that cannot be made.
 
-use plyfs::overlay::{Caller, Kind, NewFile, NewMode};
+use plyfs::overlay::{Caller, Kind, NewFile, NewMode, ROOT_NODE};
 use plyfs::sys::Errno;
 
 use crate::acl;
@@ -45,6 +45,28 @@ fn every_type_can_be_made_free_and_over_a_whiteout() {
     expected.extend(["d/s Socket".to_owned(), "s Socket".to_owned()]);
     expected.sort();
     assert_eq!(u.tree(), expected);
+}
+
+#[test]
+fn a_new_file_is_open_whatever_its_mode_and_however_it_was_made() {
+    let u = Union::of(&["f d/ w"]);
+    u.unlink("w").expect("removed");
+    for (name, mode) in [("new", 0o600), ("unreadable", 0), ("w", 0o444)] {
+        let mode = NewMode { mode, umask: 0 };
+        let (entry, file) =
+            u.fs().create_open(ROOT_NODE, name.as_ref(), NewFile::Regular, mode, caller()).expect("made");
+        let file = file.expect("open");
+        plyfs::sys::fs::pwrite(&*file.fd, b"content", 0).expect("written");
+        assert!(file.upper && !file.condition().set_ids, "{name}");
+        assert_eq!(u.read_node(entry.node), Ok("content".into()), "{name}");
+        u.fs().keep_open(entry.node, file);
+        u.write_node(entry.node, 0, "CON").expect("written by the open file");
+        assert_eq!(u.read_node(entry.node), Ok("CONtent".into()), "{name}");
+    }
+    let mode = NewMode { mode: 0o755, umask: 0 };
+    let (_, none) =
+        u.fs().create_open(ROOT_NODE, "e".as_ref(), NewFile::Directory, mode, caller()).expect("made");
+    assert!(none.is_none());
 }
 
 #[test]

@@ -96,12 +96,18 @@ fn capabilities_are_remembered_right() {
         return;
     }
     let value = "\u{1}\0\0\u{2}\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    let u = Union::of(&["f=1"]);
+    let mut u = Union::of(&["f=1"]);
+    u.create("new", "").expect("made");
+    assert_eq!(u.getxattr("new", "security.capability"), Err(Errno::NODATA));
+    u.setxattr("new", "security.capability", value).expect("set");
+    assert_eq!(u.getxattr("new", "security.capability"), Ok(value.into()));
     for _ in 0..2 {
         assert_eq!(u.getxattr("f", "security.capability"), Err(Errno::NODATA));
     }
     u.setxattr("f", "security.capability", value).expect("set");
     assert_eq!(u.getxattr("f", "security.capability"), Ok(value.into()));
+    u.reopen();
+    assert_eq!(u.getxattr("f", "security.capability"), Ok(value.into()), "found in the upper");
     u.write("f", 0, "2").expect("written");
     assert_eq!(u.getxattr("f", "security.capability"), Err(Errno::NODATA), "S21");
 }

@@ -84,7 +84,10 @@ impl log::Log for Warnings {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if COUNTED.get() && self.enabled(record.metadata()) && record.args().to_string().contains("is left out") {
+        if COUNTED.get()
+            && self.enabled(record.metadata())
+            && record.args().to_string().contains("is left out")
+        {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }

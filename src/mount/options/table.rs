@@ -65,6 +65,7 @@ pub(super) static TABLE: &[(&str, Effect)] = &[
     ("userxattr", Flag(|o| o.overlay.user_xattr = true)),
     // The adapter.
     ("timeout", Value(|o, v| store(&mut o.service.timeout, value::timeout(v)))),
+    ("busy_poll", Value(|o, v| store(&mut o.service.busy_poll, value::microseconds(v).map(Some)))),
     ("threads", Value(|o, v| store(&mut o.service.threads, value::threads(v).map(Some)))),
     ("threaded", Value(threaded)),
     ("io", Value(|o, v| store(&mut o.service.io, value::io_mode(v)))),

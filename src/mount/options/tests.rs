@@ -133,9 +133,10 @@ fn the_kernels_own_options() {
 
 #[test]
 fn the_adapters_options() {
-    let service = good("lowerdir=a,timeout=1.5,threads=3,io=cached").service;
+    let service = good("lowerdir=a,timeout=1.5,threads=3,busy_poll=70,io=cached").service;
     assert_eq!(service.timeout, Some(Duration::from_millis(1500)));
     assert_eq!(service.threads, Some(3));
+    assert_eq!(service.busy_poll, Some(Duration::from_micros(70)));
     assert!(matches!(service.io, IoMode::Cached));
     assert_eq!(good("lowerdir=a,threaded=0").service.threads, Some(1));
     assert_eq!(good("lowerdir=a,threaded=1").service.threads, None);

@@ -52,6 +52,12 @@ pub(super) fn timeout(value: &OsStr) -> Result<Option<Duration>, Fault> {
     }
 }
 
+/// Microseconds, up to 10,000.
+pub(super) fn microseconds(value: &OsStr) -> Result<Duration, Fault> {
+    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|n| *n <= 10_000);
+    number.map(Duration::from_micros).ok_or_else(|| expected("a number of microseconds up to 10000"))
+}
+
 /// `disk:shown:count` triples joined by colons, as podman writes them.
 pub(super) fn id_map(value: &OsStr) -> Result<IdMap, Fault> {
     let text = value.to_str().ok_or_else(|| expected("numbers joined by colons"))?;
@@ -112,6 +118,11 @@ mod tests {
         assert_eq!(read("inf"), Ok(None));
         for bad in ["", "-1", "nan", "x"] {
             assert!(read(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(microseconds(OsStr::new("0")), Ok(Duration::ZERO));
+        assert_eq!(microseconds(OsStr::new("150")), Ok(Duration::from_micros(150)));
+        for bad in ["", "-1", "1.5", "10001", "x"] {
+            assert!(microseconds(OsStr::new(bad)).is_err(), "{bad:?}");
         }
     }
 
