@@ -12,6 +12,7 @@
 //! and what is cleared away afterwards.
 
 pub mod command;
+mod console;
 pub mod container;
 pub mod error;
 pub mod limits;

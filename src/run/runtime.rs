@@ -91,18 +91,22 @@ impl Runtime {
 
     /// The call that runs the bundle and ends with it.
     pub fn run(&self, pid_file: &Path) -> Command {
-        self.run_with(pid_file, None)
+        self.run_with(pid_file, &[])
     }
 
-    /// The call that starts the bundle and ends once it runs. Its program is left to the nearest subreaper.
-    pub fn start(&self, pid_file: &Path) -> Command {
-        self.run_with(pid_file, Some("--detach"))
+    /// The call that starts the bundle and ends once it runs. Its program is left to the nearest subreaper; its terminal,
+    /// where it has one, is sent to the socket `console`.
+    pub fn start(&self, pid_file: &Path, console: Option<&Path>) -> Command {
+        let mut options = vec![OsStr::new("--detach")];
+        options
+            .extend(console.into_iter().flat_map(|path| [OsStr::new("--console-socket"), path.as_os_str()]));
+        self.run_with(pid_file, &options)
     }
 
-    fn run_with(&self, pid_file: &Path, option: Option<&str>) -> Command {
+    fn run_with(&self, pid_file: &Path, options: &[&OsStr]) -> Command {
         self.clear_log();
         let mut command = self.command("run", &self.log());
-        command.args(option).arg("--bundle").arg(&self.dir).arg("--pid-file").arg(pid_file).arg(&self.id);
+        command.args(options).arg("--bundle").arg(&self.dir).arg("--pid-file").arg(pid_file).arg(&self.id);
         command
     }
 

@@ -1,15 +1,13 @@
 //! The standard streams of a container's program: the caller's, files, a terminal whose output is kept.
 
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, PipeReader, PipeWriter};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 use super::error::RunError;
 use super::settings::Input;
-use crate::sys::terminal;
 
 /// What a container's program has for its standard streams.
 #[derive(Debug)]
@@ -20,7 +18,8 @@ pub enum Streams {
     Fed,
     /// All it prints goes into the file. It reads nothing; with [`Input::Callers`] it waits for what never comes.
     File(PathBuf, Input),
-    /// A terminal, on which nobody types; what appears on it goes into the file.
+    /// A terminal, on which nobody types; what appears on it goes into the file. The runtime makes it, and its own streams
+    /// are nobody's.
     Terminal(PathBuf),
     /// Nothing to read; what it prints goes into two files.
     Apart {
@@ -59,7 +58,9 @@ impl Streams {
                     return Ok(Held::Input(writer));
                 }
             }
-            Streams::Terminal(path) => return give_terminal(command, path),
+            Streams::Terminal(_) => {
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            }
             Streams::Apart { output, error } => {
                 command.stdin(Stdio::null()).stdout(open(output)?).stderr(open(error)?);
             }
@@ -68,7 +69,7 @@ impl Streams {
     }
 }
 
-fn open(path: &Path) -> Result<File, RunError> {
+pub(super) fn open(path: &Path) -> Result<File, RunError> {
     File::options().create(true).append(true).open(path).map_err(RunError::system("write", path))
 }
 
@@ -83,28 +84,6 @@ fn feed() -> Result<PipeReader, RunError> {
     };
     thread::Builder::new().name("plyfs-input".to_owned()).spawn(copy).map_err(failed)?;
     Ok(reader)
-}
-
-fn give_terminal(command: &mut Command, log: &Path) -> Result<Held, RunError> {
-    let failed = |e: io::Error| RunError::system("make a terminal of", terminal::MULTIPLEXER)(e);
-    let (ours, theirs) = terminal::open_pair().map_err(io::Error::from).map_err(failed)?;
-    let clone = || theirs.try_clone().map_err(failed);
-    command.stdin(clone()?).stdout(clone()?).stderr(theirs);
-    let log = open(log)?;
-    let writer = thread::Builder::new().name("plyfs-terminal".to_owned());
-    Ok(Held::Terminal(writer.spawn(move || keep(ours, log)).map_err(failed)?))
-}
-
-/// Writes down what appears on a terminal, until nobody has it open any more.
-fn keep(terminal: OwnedFd, mut log: File) {
-    let mut terminal = File::from(terminal);
-    let mut buffer = vec![0; 4096];
-    // The end is told as an error (EIO).
-    while let Ok(length @ 1..) = terminal.read(&mut buffer) {
-        if let Err(e) = log.write_all(&buffer[..length]) {
-            log::warn!("what a program shows on its terminal is lost: {e}");
-        }
-    }
 }
 
 impl Held {

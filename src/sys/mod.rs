@@ -12,7 +12,6 @@ pub mod poll;
 pub mod process;
 pub mod random;
 pub mod socket;
-pub mod terminal;
 pub mod xattr;
 
 pub use rustix::io::Errno;
