@@ -8,6 +8,7 @@ use anyhow::bail;
 use plyfs::oci::config::RunConfig;
 use plyfs::run::RunError;
 use plyfs::run::command::{Terminal, put_over};
+use plyfs::run::runtime;
 use plyfs::run::settings::Input;
 use plyfs::run::streams::Streams;
 use plyfs::run::supervise::{Ended, OnSignal, follow, take_signals};
@@ -36,11 +37,16 @@ fn execute(args: &ExecArgs, root: Option<&Path>) -> anyhow::Result<ExitCode> {
     let input = if args.process.interactive || args.process.tty { Input::Callers } else { Input::None };
     take_signals()?;
     match follow(call, &Streams::Callers(input), &files.pid, OnSignal::PassOn, |_| Ok(()))? {
-        Ended::Program(code) => Ok(ExitCode::from(code)),
+        Ended::Program(code) => {
+            if terminal == Terminal::Yes {
+                running::show_left_over(&runtime::left_over_in(&files.log));
+            }
+            Ok(ExitCode::from(code))
+        }
         Ended::NotStarted => {
             // The runtime has told why.
             eprintln!("plyfs: error: {} was not started", command.first().map_or("", String::as_str));
-            let said = plyfs::run::runtime::last_error_in(&files.log).unwrap_or_default();
+            let said = runtime::last_error_in(&files.log).unwrap_or_default();
             Ok(ExitCode::from(RunError::Runtime(said).exit_code()))
         }
     }

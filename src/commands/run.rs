@@ -86,6 +86,9 @@ fn in_foreground(
 ) -> anyhow::Result<ExitCode> {
     let streams = Streams::Callers(instance.settings.input);
     let ended = supervise(runtime, &instance.dir, &streams, record, OnSignal::PassOn, || Ok(()));
+    if ended.is_ok() && instance.settings.terminal == Terminal::Yes {
+        running::show_left_over(&runtime.left_over());
+    }
     instance::finish(instance, root);
     match ended {
         Ok(code) => Ok(ExitCode::from(code)),

@@ -1,5 +1,6 @@
 //! Containers that run or ran: clearing away what is left of one, and telling how it ended.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -170,6 +171,14 @@ pub enum Force {
     Yes,
     /// It is not.
     No,
+}
+
+/// Shows on the caller's terminal what the program had shown on its own and the runtime did not pass on.
+pub fn show_left_over(shown: &[u8]) {
+    let mut out = io::stdout().lock();
+    if let Err(e) = out.write_all(shown).and_then(|()| out.flush()) {
+        log::debug!("the rest of what the program showed: {e}");
+    }
 }
 
 /// The exit code for an error; it is docker's, and 125 for what docker knows nothing of.

@@ -142,6 +142,11 @@ impl Runtime {
         last_error_in(&self.log())
     }
 
+    /// As [`left_over_in`], of the last [`Runtime::run`].
+    pub fn left_over(&self) -> Vec<u8> {
+        left_over_in(&self.log())
+    }
+
     fn log(&self) -> PathBuf {
         self.dir.join(LOG)
     }
@@ -171,6 +176,25 @@ pub fn last_error_in(log: &Path) -> Option<String> {
     last_error(&String::from_utf8_lossy(&fs::read(log).ok()?))
 }
 
+/// What a program showed on its terminal and the runtime, which passes that on, had not yet read when the program ended. crun
+/// puts it into its log, behind its messages.
+pub fn left_over_in(log: &Path) -> Vec<u8> {
+    fs::read(log).map_or_else(|_| Vec::new(), |log| left_over(&log))
+}
+
+/// What stands behind the JSON lines of a log, put together from the pieces in which crun reads and writes it: of
+/// `PIECE` bytes, the last one shorter, and a newline behind each.
+fn left_over(log: &[u8]) -> Vec<u8> {
+    const PIECE: usize = 255;
+    let is_message = |line: &[u8]| {
+        serde_json::from_slice::<Value>(line)
+            .is_ok_and(|line| line["level"].is_string() && line["msg"].is_string())
+    };
+    let messages = log.split_inclusive(|byte| *byte == b'\n').take_while(|line| is_message(line));
+    let rest = &log[messages.map(<[u8]>::len).sum()..];
+    rest.chunks(PIECE + 1).flat_map(|piece| piece.strip_suffix(b"\n").unwrap_or(piece)).copied().collect()
+}
+
 /// The last error in a log of JSON lines.
 fn last_error(log: &str) -> Option<String> {
     log.lines().rev().find_map(|line| {
@@ -193,6 +217,24 @@ mod tests {
         let log = "{\"level\":\"error\",\"msg\":\"first\"}\n{\"level\":\"error\",\"msg\":\"second\"}\n{\"level\":\"warning\",\"msg\":\"x\"}\nnoise\n";
         assert_eq!(last_error(log).as_deref(), Some("second"));
         assert_eq!(last_error("noise\n"), None);
+    }
+
+    #[test]
+    fn what_a_runtime_had_not_passed_on_is_found() {
+        let message = "{\"level\":\"warning\",\"msg\":\"x\",\"time\":\"t\"}\n";
+        let long = "y".repeat(300);
+        let (piece, rest) = long.split_at(255);
+        for (shown, log) in [
+            ("", String::new()),
+            ("", message.repeat(2)),
+            ("first\r\n", "first\r\n\n".to_owned()),
+            ("no end", format!("{message}no end\n")),
+            ("{\"level\":1}\r\n", format!("{message}{{\"level\":1}}\r\n\n")),
+            (&long, format!("{message}{piece}\n{rest}\n")),
+            (piece, format!("{piece}\n")),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&left_over(log.as_bytes())), shown, "{log:?}");
+        }
     }
 
     #[test]
