@@ -115,26 +115,30 @@ impl Overlay {
         }
     }
 
-    /// Looks for a name in the sources of the given layers, top first.
+    /// Looks for a name in the sources of the given layers, top first. All but the first of these are known to have a
+    /// directory by this name.
     fn find_in(&self, sources: &[Source], layers: &[LayerNo], name: &OsStr) -> Result<Option<Found>> {
         let mut found: Option<Found> = None;
         for source in sources.iter().filter(|s| layers.contains(&s.dir.layer)) {
-            let (real, access) = match self.see(source, name)? {
-                Seen::Nothing => continue,
-                Seen::Whiteout => break,
-                Seen::Something(real, access) => (real, access),
+            let (top, access) = match &found {
+                Some(_) => (None, Access::At(self.dirs.fd(&source.dir)?, name.into())),
+                None => match self.see(source, name)? {
+                    Seen::Nothing => continue,
+                    Seen::Whiteout => break,
+                    Seen::Something(real, access) if real.kind() != Kind::Directory => {
+                        return self.found_file(source, real, &access).map(Some);
+                    }
+                    Seen::Something(real, access) => (Some(real), access),
+                },
             };
-            if real.kind() != Kind::Directory {
-                if found.is_none() {
-                    found = Some(self.found_file(source, real, &access)?);
-                }
-                break;
-            }
             let marks = self.dir_marks(&access)?;
             let dir = RealDir::child(&source.dir, name.into());
             let opaque = marks.opaque;
             let redirect = marks.redirect.clone();
-            let found = found.get_or_insert_with(|| self.found_dir(source, real, marks));
+            if let Some(real) = top {
+                found = Some(self.found_dir(source, real, marks));
+            }
+            let Some(found) = &mut found else { break };
             let more_below = layers.last() != Some(&source.dir.layer);
             let ends =
                 opaque == Opaque::Yes || (more_below && marks::has_opaque_file(&*self.dirs.fd(&dir)?)?);
@@ -243,6 +247,8 @@ impl Overlay {
         let mut layers = Vec::new();
         for source in sources {
             match self.see(source, name)? {
+                // What is no directory ends the merge, and is found only where nothing lies above it.
+                Seen::Something(real, _) if real.kind() != Kind::Directory && !layers.is_empty() => break,
                 Seen::Something(..) => layers.push(source.dir.layer),
                 Seen::Whiteout => break,
                 Seen::Nothing => {}
