@@ -26,6 +26,9 @@ pub const ROOT_NODE: u64 = 1;
 /// Node numbers from here on are given out by counting, where the inode number cannot serve as one.
 const COUNTED: u64 = 0xfe << 56;
 
+/// So many inodes at a time are forgotten before it is asked whether to give memory back.
+const FORGOTTEN_STEP: u64 = 1024;
+
 /// One real directory that a directory of the view is made of.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -299,6 +302,7 @@ pub struct InodeTable {
     /// Inode numbers whose file has a counted node number.
     renumbered: DashMap<u64, u64>,
     next: AtomicU64,
+    /// Since memory was given back last.
     forgotten: AtomicU64,
 }
 
@@ -435,7 +439,9 @@ impl InodeTable {
         };
         drop(released);
         // Looking at the size of every shard pays only once per many.
-        if self.forgotten.fetch_add(1, Ordering::Relaxed) % 16384 == 16383 {
+        let forgotten = self.forgotten.fetch_add(1, Ordering::Relaxed) + 1;
+        if forgotten % FORGOTTEN_STEP == 0 && forgotten >= self.slots.len() as u64 / 4 {
+            self.forgotten.store(0, Ordering::Relaxed);
             self.trim();
         }
     }
@@ -450,7 +456,7 @@ impl InodeTable {
 
     /// Gives memory back, that of the table itself where most of it is empty by now.
     fn trim(&self) {
-        if self.slots.capacity() > 4 * self.slots.len() + 4096 {
+        if self.slots.capacity() > 4 * self.slots.len() + 1024 {
             self.slots.shrink_to_fit();
         }
         process::trim_heap();
