@@ -440,7 +440,7 @@ impl InodeTable {
         drop(released);
         // Looking at the size of every shard pays only once per many.
         let forgotten = self.forgotten.fetch_add(1, Ordering::Relaxed) + 1;
-        if forgotten % FORGOTTEN_STEP == 0 && forgotten >= self.slots.len() as u64 / 4 {
+        if forgotten.is_multiple_of(FORGOTTEN_STEP) && forgotten >= self.slots.len() as u64 / 4 {
             self.forgotten.store(0, Ordering::Relaxed);
             self.trim();
         }
