@@ -38,9 +38,12 @@ impl Dir {
         let name = name.as_ref();
         let path = self.path.join(name);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat2(&self.fd, name, flags, Mode::empty(), fs::BENEATH)
-            .map_err(StoreError::system("open", &path))?;
-        Ok(Dir { fd, path })
+        let opened = match fs::openat2(&self.fd, name, flags, Mode::empty(), fs::BENEATH) {
+            // What is moved away while it is opened counts as outside for the kernel.
+            Err(Errno::XDEV) if self.stat(name)?.is_none() => Err(Errno::NOENT),
+            other => other,
+        };
+        Ok(Dir { fd: opened.map_err(StoreError::system("open", &path))?, path })
     }
 
     /// As [`Dir::sub`]; `None` where there is no such name.

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::io::Read as _;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use plyfs::store::{Store, StoreError};
 
@@ -71,12 +72,12 @@ fn read_all(store: &Store) -> Result<usize, StoreError> {
 }
 
 thread_local! {
-    /// Whether this thread's warnings are counted: other tests may run in the same process, and warn of what they broke.
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread's warnings are kept: other tests may run in the same process, and warn of what they broke.
+    static KEPT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Counts the warnings of the threads that asked for it.
-struct Warnings(AtomicUsize);
+/// The warnings of the threads that asked for it.
+struct Warnings(Mutex<Vec<String>>);
 
 impl log::Log for Warnings {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
@@ -84,11 +85,9 @@ impl log::Log for Warnings {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if COUNTED.get()
-            && self.enabled(record.metadata())
-            && record.args().to_string().contains("is left out")
-        {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        let text = record.args().to_string();
+        if KEPT.get() && self.enabled(record.metadata()) && text.contains("is left out") {
+            self.0.lock().unwrap().push(text);
         }
     }
 
@@ -97,7 +96,7 @@ impl log::Log for Warnings {
 
 #[test]
 fn containers_that_come_and_go_are_listed_without_a_warning() {
-    static WARNINGS: Warnings = Warnings(AtomicUsize::new(0));
+    static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
     log::set_logger(&WARNINGS).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
     let place = Place::new();
@@ -107,7 +106,7 @@ fn containers_that_come_and_go_are_listed_without_a_warning() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                COUNTED.set(true);
+                KEPT.set(true);
                 while !done.load(Ordering::Relaxed) {
                     place.store.containers().unwrap();
                 }
@@ -120,7 +119,7 @@ fn containers_that_come_and_go_are_listed_without_a_warning() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert_eq!(WARNINGS.0.load(Ordering::Relaxed), 0);
+    assert_eq!(*WARNINGS.0.lock().unwrap(), [""; 0]);
 }
 
 #[test]
