@@ -85,10 +85,7 @@ fn in_foreground(
     root: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
     let streams = Streams::Callers(instance.settings.input);
-    let ended = supervise(runtime, &instance.dir, &streams, record, OnSignal::PassOn, || Ok(()));
-    if ended.is_ok() && instance.settings.terminal == Terminal::Yes {
-        running::show_left_over(&runtime.left_over());
-    }
+    let ended = running::in_foreground(instance, runtime, &streams, record);
     instance::finish(instance, root);
     match ended {
         Ok(code) => Ok(ExitCode::from(code)),

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use plyfs::mount::{Lazy, UnmountError, unmount};
+use plyfs::run::command::Terminal;
 use plyfs::run::container::Mounted;
 use plyfs::run::error::OURS;
+use plyfs::run::runtime::Runtime;
 use plyfs::run::settings::Network;
 use plyfs::run::status::{Record, State};
-use plyfs::run::supervise::wait_until;
+use plyfs::run::streams::Streams;
+use plyfs::run::supervise::{OnSignal, supervise, wait_until};
 use plyfs::run::{Instance, RunError, rootless};
 use plyfs::store::{Container, Store};
 use serde_json::{Value, json};
@@ -171,6 +174,21 @@ pub enum Force {
     Yes,
     /// It is not.
     No,
+}
+
+/// Runs the bundle of a container on the caller's streams to its end, as [`supervise`] does, and shows what the runtime did
+/// not pass on of its terminal.
+pub fn in_foreground(
+    instance: &Instance,
+    runtime: &Runtime,
+    streams: &Streams,
+    record: &mut Record,
+) -> Result<u8, RunError> {
+    let ended = supervise(runtime, &instance.dir, streams, record, OnSignal::PassOn, || Ok(()));
+    if ended.is_ok() && instance.settings.terminal == Terminal::Yes {
+        show_left_over(&runtime.left_over());
+    }
+    ended
 }
 
 /// Shows on the caller's terminal what the program had shown on its own and the runtime did not pass on.

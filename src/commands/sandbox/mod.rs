@@ -18,7 +18,7 @@ use plyfs::run::sandbox::prepare::{self, Layout};
 use plyfs::run::settings::{Input, Settings};
 use plyfs::run::status::Record;
 use plyfs::run::streams::Streams;
-use plyfs::run::supervise::{OnSignal, release_signals, supervise, take_signals};
+use plyfs::run::supervise::{release_signals, take_signals};
 use plyfs::run::{Instance, RunError, rootless, runtime};
 use plyfs::store::{NewContainer, Store};
 
@@ -145,7 +145,7 @@ fn start(prepared: &Prepared, input: StandardInput, root: Option<&Path>) -> anyh
         StandardInput::Copied => Streams::Fed,
     };
     let mut record = Record::read(&instance.dir)?.unwrap_or_default();
-    let ended = supervise(&runtime, &instance.dir, &streams, &mut record, OnSignal::PassOn, || Ok(()));
+    let ended = running::in_foreground(instance, &runtime, &streams, &mut record);
     running::finish(instance, root);
     if let Err(e) = prepare::remove_bundle(instance) {
         eprintln!("plyfs: warning: {e:#}");
