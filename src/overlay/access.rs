@@ -15,6 +15,8 @@ pub enum Access {
     At(Arc<OwnedFd>, Arc<OsStr>),
     /// The file itself, opened `O_PATH` or better.
     Fd(Arc<OwnedFd>),
+    /// The file itself, open for reading or writing.
+    Open(Arc<OwnedFd>),
 }
 
 /// The longest target of a symbolic link.
@@ -39,6 +41,7 @@ impl Access {
         match self {
             Access::At(dir, name) => Target::At(dir.as_fd(), name),
             Access::Fd(fd) => Target::Fd(fd.as_fd()),
+            Access::Open(fd) => Target::Open(fd.as_fd()),
         }
     }
 
@@ -47,7 +50,7 @@ impl Access {
         match self {
             Access::At(dir, name) if is_dot(name) => fs::fstat(dir),
             Access::At(dir, name) => fs::lstatat(dir, name),
-            Access::Fd(fd) => fs::fstat(fd),
+            Access::Fd(fd) | Access::Open(fd) => fs::fstat(fd),
         }
     }
 
@@ -55,8 +58,8 @@ impl Access {
     pub fn open(&self, flags: OFlags) -> sys::Result<OwnedFd> {
         match self {
             Access::At(dir, name) => super::real_dir::open_file_below(dir, name, flags),
-            Access::Fd(fd) if flags.contains(OFlags::PATH) => fs::dup(fd),
-            Access::Fd(fd) => fs::reopen(fd.as_fd(), flags | OFlags::NONBLOCK),
+            Access::Fd(fd) | Access::Open(fd) if flags.contains(OFlags::PATH) => fs::dup(fd),
+            Access::Fd(fd) | Access::Open(fd) => fs::reopen(fd.as_fd(), flags | OFlags::NONBLOCK),
         }
     }
 
@@ -66,6 +69,7 @@ impl Access {
             Access::At(dir, name) if is_dot(name) => fs::chmod_fd(dir.as_fd(), mode),
             Access::At(dir, name) => fs::lchmodat(dir.as_fd(), name, mode),
             Access::Fd(fd) => fs::chmod_fd(fd.as_fd(), mode),
+            Access::Open(fd) => fs::fchmod(fd, mode),
         }
     }
 
@@ -74,7 +78,7 @@ impl Access {
         match self {
             Access::At(dir, name) if is_dot(name) => fs::chown_fd(dir.as_fd(), uid, gid),
             Access::At(dir, name) => fs::lchownat(dir.as_fd(), name, uid, gid),
-            Access::Fd(fd) => fs::chown_fd(fd.as_fd(), uid, gid),
+            Access::Fd(fd) | Access::Open(fd) => fs::chown_fd(fd.as_fd(), uid, gid),
         }
     }
 
@@ -84,6 +88,7 @@ impl Access {
             Access::At(dir, name) if is_dot(name) => fs::utimens_fd(dir.as_fd(), times),
             Access::At(dir, name) => fs::utimensat(dir, &**name, times, AtFlags::SYMLINK_NOFOLLOW),
             Access::Fd(fd) => fs::utimens_fd(fd.as_fd(), times),
+            Access::Open(fd) => fs::futimens(fd, times),
         }
     }
 
@@ -104,7 +109,7 @@ impl Access {
     fn readlink(&self) -> sys::Result<Vec<u8>> {
         let target = match self {
             Access::At(dir, name) => fs::readlinkat(dir, &**name, Vec::new())?,
-            Access::Fd(fd) => fs::readlinkat(fd, "", Vec::new())?,
+            Access::Fd(fd) | Access::Open(fd) => fs::readlinkat(fd, "", Vec::new())?,
         };
         Ok(target.into_bytes())
     }

@@ -36,14 +36,17 @@ impl Overlay {
             marks::write_override(copy.xattrs(), &over)?;
             return self.store_plain_mode(copy, kind);
         }
-        match copy.chown(uid, gid) {
+        let now = copy.stat()?;
+        let differs = uid.is_some_and(|uid| uid != now.st_uid) || gid.is_some_and(|gid| gid != now.st_gid);
+        match if differs { copy.chown(uid, gid) } else { Ok(()) } {
             Ok(()) => {}
             Err(Errno::PERM) if self.ids.squashes() || self.config.record_owner => {}
             // An owner that the user namespace has no number for, and that nobody is shown.
             Err(Errno::INVAL) if self.ids.squashes() => {}
             Err(e) => return Err(e.into()),
         }
-        if kind != Kind::Symlink {
+        // A change of owner drops set-id bits, so the mode has to be set after one.
+        if kind != Kind::Symlink && (differs || now.st_mode & 0o7777 != real.perm()) {
             copy.chmod(Mode::from_raw_mode(real.perm()))?;
         }
         Ok(())

@@ -11,9 +11,10 @@ use crate::format::names::Mark;
 use crate::format::origin::Origin;
 use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::format::redirect::Redirect;
+use crate::sys::data::{self, WriteOut};
 use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use crate::sys::xattr::{Target, getxattr_opt, removexattr, setxattr};
-use crate::sys::{Errno, data, handle};
+use crate::sys::{Errno, handle};
 
 use super::access::Access;
 use super::attr::{Kind, RealStat};
@@ -153,18 +154,18 @@ impl Overlay {
             fs::ftruncate(&upper, 0)?;
         } else {
             let lower = Access::At(self.dirs.fd(&dir)?, name).open(OFlags::RDONLY)?;
-            let capability = getxattr_opt(Target::Fd(upper.as_fd()), CAPABILITY.as_ref())?;
-            data::copy(&lower, &upper, before.st_size as u64)?;
+            let capability = getxattr_opt(Target::Open(upper.as_fd()), CAPABILITY.as_ref())?;
+            data::copy(&lower, &upper, before.st_size as u64, self.writing_out())?;
             if let Some(capability) = capability {
                 // Writing dropped it, but so far nobody has written.
-                setxattr(Target::Fd(upper.as_fd()), CAPABILITY.as_ref(), &capability, 0)?;
+                setxattr(Target::Open(upper.as_fd()), CAPABILITY.as_ref(), &capability, 0)?;
             }
             fs::futimens(&upper, &timestamps(&RealStat { st: before, over: None }.times()))?;
-            self.sync(&upper)?;
+            self.pass_barrier(&upper)?;
         }
         for mark in [Mark::Metacopy, Mark::Redirect] {
             let Some(mark) = self.mark_name(mark) else { continue };
-            match removexattr(Target::Fd(upper.as_fd()), mark) {
+            match removexattr(Target::Open(upper.as_fd()), mark) {
                 Ok(()) | Err(Errno::NODATA) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -175,19 +176,24 @@ impl Overlay {
         Ok(())
     }
 
-    /// Flushes a new file to disk unless the mount is volatile.
-    fn sync(&self, fd: &OwnedFd) -> Result<()> {
+    /// Sees to it that the content of a copy comes to disk before its name does, unless the mount is volatile.
+    fn pass_barrier(&self, file: &OwnedFd) -> Result<()> {
         if !self.config.volatile {
-            fs::fsync(fd)?;
+            self.upper()?.features.barrier.pass(file)?;
         }
         Ok(())
+    }
+
+    /// When the content of a copy begins to go to disk.
+    fn writing_out(&self) -> WriteOut {
+        if self.config.volatile { WriteOut::Later } else { WriteOut::Early }
     }
 
     /// The origin mark for a lower file; `None` where its file system has no handles.
     pub(super) fn origin_of(&self, access: &Access, layer: LayerNo) -> Option<Origin> {
         let handle = match access {
             Access::At(dir, name) => handle::name_to_handle_at(dir.as_fd(), name),
-            Access::Fd(fd) => handle::name_to_handle_at(fd.as_fd(), OsStr::new("")),
+            Access::Fd(fd) | Access::Open(fd) => handle::name_to_handle_at(fd.as_fd(), OsStr::new("")),
         };
         let handle = handle.ok()?;
         let uuid = self.stack.layer(layer)?.uuid.unwrap_or_default();
@@ -327,10 +333,12 @@ impl<'a> CopyUp<'a> {
 
     fn prepare_file(&self) -> Result<Prepared> {
         let work = &self.overlay.upper()?.work;
-        let mode = Mode::from_raw_mode(0o600);
-        let (file, name) = match work.unnamed_file(mode) {
+        // Nobody else reaches what has no name, so it can have its mode at once.
+        let perm = if self.overlay.records(Kind::File) { 0o600 } else { self.real.perm() };
+        let (file, name) = match work.unnamed_file(Mode::from_raw_mode(perm)) {
             Ok(file) => (file, None),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let mode = Mode::from_raw_mode(0o600);
                 let name = work.fresh_name();
                 let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
                 (fs::openat(&*work.dir, &*name, flags, mode)?, Some(name))
@@ -352,10 +360,10 @@ impl<'a> CopyUp<'a> {
             self.mark_metacopy(file)?;
         } else if self.content != Content::Truncated {
             let lower = self.overlay.open_lower_data(self.inode, &self.source)?;
-            data::copy(&lower, file, size)?;
+            data::copy(&lower, file, size, self.overlay.writing_out())?;
         }
-        self.copy_attributes(&Access::Fd(file.clone()))?;
-        if self.is_metacopy() { Ok(()) } else { self.overlay.sync(file) }
+        self.copy_attributes(&Access::Open(file.clone()))?;
+        if self.is_metacopy() { Ok(()) } else { self.overlay.pass_barrier(file) }
     }
 
     /// Marks a copy without data, with the way to the data from the lowers' root.
@@ -366,7 +374,7 @@ impl<'a> CopyUp<'a> {
             return Err(Error::Unsupported);
         };
         let path = self.overlay.lower_path(self.inode)?;
-        let target = Target::Fd(file.as_fd());
+        let target = Target::Open(file.as_fd());
         setxattr(target, redirect, &Redirect::Absolute(path).encode(), 0)?;
         Ok(setxattr(target, metacopy, b"", 0)?)
     }

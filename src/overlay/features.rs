@@ -7,6 +7,7 @@ use crate::sys::fs::{self, AtFlags, FileType, Mode};
 use crate::sys::xattr::{Target, removexattr, setxattr};
 use crate::sys::{Errno, process};
 
+use super::barrier::Barrier;
 use super::config::{Config, WhiteoutForm};
 use super::work::Work;
 
@@ -17,6 +18,8 @@ pub struct Features {
     pub marks: Option<Namespace>,
     /// Whether whiteouts are devices rather than files.
     pub whiteout_devices: bool,
+    /// What keeps a copy's content from coming to disk later than its name.
+    pub barrier: Barrier,
 }
 
 /// The name space in which marks are read and, where possible, written.
@@ -29,7 +32,7 @@ impl Features {
     pub fn probe(config: &Config, work: &Work) -> Features {
         let marks = [namespace(config), Namespace::User].into_iter().find(|ns| has_xattrs(&work.dir, *ns));
         let whiteout_devices = config.whiteouts == WhiteoutForm::Auto && has_whiteouts(work);
-        Features { marks, whiteout_devices }
+        Features { marks, whiteout_devices, barrier: Barrier::of(&work.dir) }
     }
 }
 

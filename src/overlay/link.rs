@@ -77,6 +77,6 @@ impl Overlay {
 fn make_link(access: &Access, dir: &OwnedFd, name: &OsStr) -> std::result::Result<(), Errno> {
     match access {
         Access::At(from, old) => fs::linkat(&**from, &**old, dir, name, AtFlags::empty()),
-        Access::Fd(fd) => fs::link_fd(fd.as_fd(), dir.as_fd(), name),
+        Access::Fd(fd) | Access::Open(fd) => fs::link_fd(fd.as_fd(), dir.as_fd(), name),
     }
 }

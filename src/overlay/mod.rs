@@ -2,6 +2,7 @@
 
 mod access;
 mod attr;
+mod barrier;
 pub mod config;
 mod copy_attributes;
 mod copy_up;

@@ -132,7 +132,7 @@ impl Overlay {
         let access = self.access(inode)?;
         let indexed = self.indexed(inode).is_some();
         let pinned = match (&access, standing.in_upper && !indexed) {
-            (Access::Fd(fd), true) => Some(fd.clone()),
+            (Access::Fd(fd) | Access::Open(fd), true) => Some(fd.clone()),
             (Access::At(..), true) => Some(Arc::new(access.open(OFlags::PATH)?)),
             (_, false) => None,
         };

@@ -10,21 +10,31 @@ const CHUNK: usize = 16 << 20;
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 
+/// When the copied content begins to go to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOut {
+    /// While the rest of it is still copied, as somebody is going to wait for it.
+    Early,
+    /// When the kernel sees fit.
+    Later,
+}
+
 /// Makes the empty file `to` hold what `from` holds, `size` bytes.
 ///
 /// # Errors
 /// ENOSPC, EIO and the like; `to` is then in no defined state.
-pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<()> {
+pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64, write_out: WriteOut) -> Result<()> {
     if size == 0 || fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
     }
-    let mut position = 0;
+    let (mut position, mut written) = (0, 0);
     while position < size {
         let Some((start, end)) = next_data(from, position, size)? else { break };
-        copy_range(from, to, start, end)?;
+        written = copy_range(from, to, start, end, write_out)?;
         position = end;
     }
-    fs::ftruncate(to, size)
+    // Behind the last data may be a hole.
+    if written < size { fs::ftruncate(to, size) } else { Ok(()) }
 }
 
 /// The next stretch of data at or behind `position`.
@@ -39,13 +49,16 @@ fn next_data(from: &OwnedFd, position: u64, size: u64) -> Result<Option<(u64, u6
     Ok((start < size).then_some((start, end.min(size))))
 }
 
-/// Copies the bytes from `start` to `end`, in the kernel where it can.
-fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<()> {
+/// Copies the bytes from `start` to `end`, in the kernel where it can; returns where they end in the copy.
+fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64, write_out: WriteOut) -> Result<u64> {
     let (mut read_at, mut write_at) = (start, start);
     while read_at < end {
         let length = (end - read_at).min(CHUNK as u64) as usize;
         match fs::copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
             Ok(0) => break,
+            Ok(copied) if write_out == WriteOut::Early && read_at < end => {
+                fs::start_writing_out(to.as_fd(), (write_at - copied as u64) as i64, copied as i64)?;
+            }
             Ok(_) => {}
             Err(Errno::INTR) => {}
             Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => {
@@ -54,10 +67,10 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<()> 
             Err(e) => return Err(e),
         }
     }
-    Ok(())
+    Ok(write_at)
 }
 
-fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<()> {
+fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<u64> {
     let mut buffer = vec![0u8; 256 << 10];
     fs::seek(to, SeekFrom::Start(start))?;
     let mut at = start;
@@ -70,7 +83,7 @@ fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<()
         write_all(to, &buffer[..got], at)?;
         at += got as u64;
     }
-    Ok(())
+    Ok(at)
 }
 
 /// Writes all of `bytes` at `offset`.
@@ -102,7 +115,7 @@ mod tests {
         from.set_len((20 << 20) + 3).unwrap();
         let to = tempfile::tempfile().unwrap();
         let (from, to): (OwnedFd, OwnedFd) = (from.into(), to.into());
-        copy(&from, &to, (20 << 20) + 3).unwrap();
+        copy(&from, &to, (20 << 20) + 3, WriteOut::Early).unwrap();
         let (from, to) = (std::fs::File::from(from), std::fs::File::from(to));
         assert_eq!(from.metadata().unwrap().len(), to.metadata().unwrap().len());
         assert!(to.metadata().unwrap().blocks() < 1024);

@@ -1,6 +1,6 @@
 //! File system calls relative to a directory descriptor.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -49,12 +49,21 @@ pub fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
 
 /// Gives an `O_TMPFILE` file, or any other open file, the name `name` in `dir`.
 pub fn link_fd(fd: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    linkat(rustix::fs::CWD, proc_fd_path(fd), dir, name, AtFlags::SYMLINK_FOLLOW)
+    match linkat(fd, "", dir, name, AtFlags::EMPTY_PATH) {
+        // Without the capability for it, and before Linux 6.10.
+        Err(Errno::NOENT) => linkat(rustix::fs::CWD, proc_fd_path(fd), dir, name, AtFlags::SYMLINK_FOLLOW),
+        other => other,
+    }
 }
 
 /// `fchmod` that also works on an `O_PATH` descriptor.
 pub fn chmod_fd(fd: BorrowedFd<'_>, mode: Mode) -> Result<()> {
-    chmodat(rustix::fs::CWD, proc_fd_path(fd), mode, AtFlags::empty())
+    match fchmodat2(fd, c"", mode, libc::AT_EMPTY_PATH) {
+        Err(Errno::NOSYS | Errno::INVAL) => {
+            chmodat(rustix::fs::CWD, proc_fd_path(fd), mode, AtFlags::empty())
+        }
+        other => other,
+    }
 }
 
 /// `fchown` that also works on an `O_PATH` descriptor.
@@ -69,7 +78,13 @@ pub fn lchownat(dir: BorrowedFd<'_>, name: &OsStr, uid: Option<u32>, gid: Option
 
 /// `futimens` that also works on an `O_PATH` descriptor.
 pub fn utimens_fd(fd: BorrowedFd<'_>, times: &Timestamps) -> Result<()> {
-    utimensat(rustix::fs::CWD, proc_fd_path(fd), times, AtFlags::empty())
+    match utimensat(fd, "", times, AtFlags::EMPTY_PATH) {
+        // Before Linux 5.8.
+        Err(Errno::NOENT | Errno::INVAL) => {
+            utimensat(rustix::fs::CWD, proc_fd_path(fd), times, AtFlags::empty())
+        }
+        other => other,
+    }
 }
 
 /// `lseek` with any whence, `SEEK_DATA` and `SEEK_HOLE` among them, as raw numbers.
@@ -80,8 +95,20 @@ pub fn lseek(fd: BorrowedFd<'_>, offset: i64, whence: i32) -> Result<i64> {
 
 /// Has the kernel begin to write a range of a file to its disk, without waiting (`sync_file_range`).
 pub fn start_writing_out(fd: BorrowedFd<'_>, offset: i64, length: i64) -> Result<()> {
+    sync_file_range(fd, offset, length, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Writes the content of a file to its disk and waits for that, without making the file system's journal do anything
+/// (`sync_file_range`): by itself that makes nothing durable.
+pub fn write_out(fd: BorrowedFd<'_>) -> Result<()> {
+    let all =
+        libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_file_range(fd, 0, 0, all)
+}
+
+fn sync_file_range(fd: BorrowedFd<'_>, offset: i64, length: i64, flags: libc::c_uint) -> Result<()> {
     // SAFETY: it takes no pointers and the descriptor is borrowed for the call.
-    let ret = unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+    let ret = unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, length, flags) };
     check(libc::c_long::from(ret)).map(drop)
 }
 
@@ -92,19 +119,22 @@ pub fn clear_umask() {
 
 /// `fchmodat2` of one name below `dir`, never following a symbolic link.
 pub fn lchmodat(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> Result<()> {
-    const SYS_FCHMODAT2: libc::c_long = 452;
     let path = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
-    // SAFETY: a NUL-terminated path; the descriptor is borrowed for the call.
-    let ret = check(unsafe {
-        libc::syscall(SYS_FCHMODAT2, dir.as_raw_fd(), path.as_ptr(), mode.bits(), libc::AT_SYMLINK_NOFOLLOW)
-    });
-    match ret {
+    match fchmodat2(dir, &path, mode, libc::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::NOSYS) => {
             let fd = openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
             chmod_fd(fd.as_fd(), mode)
         }
-        other => other.map(drop),
+        other => other,
     }
+}
+
+/// `fchmodat2`, which Linux has since 6.6.
+fn fchmodat2(dir: BorrowedFd<'_>, path: &CStr, mode: Mode, flags: libc::c_int) -> Result<()> {
+    const SYS_FCHMODAT2: libc::c_long = 452;
+    // SAFETY: a NUL-terminated path; the descriptor is borrowed for the call.
+    let ret = unsafe { libc::syscall(SYS_FCHMODAT2, dir.as_raw_fd(), path.as_ptr(), mode.bits(), flags) };
+    check(ret).map(drop)
 }
 
 /// The type of the file system that `fd` lies on (`f_type` of statfs(2)).

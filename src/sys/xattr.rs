@@ -33,8 +33,10 @@ struct XattrArgs {
 pub enum Target<'a> {
     /// The name below the directory; a symbolic link is not followed.
     At(BorrowedFd<'a>, &'a OsStr),
-    /// The open file itself, which may be `O_PATH`.
+    /// The file itself, which may be open with `O_PATH` only.
     Fd(BorrowedFd<'a>),
+    /// The file itself, open for reading or writing.
+    Open(BorrowedFd<'a>),
 }
 
 impl Target<'_> {
@@ -44,6 +46,7 @@ impl Target<'_> {
             Target::At(dir, name) => {
                 (dir.as_raw_fd(), c_string(name.as_bytes())?, libc::AT_SYMLINK_NOFOLLOW as u32)
             }
+            Target::Open(fd) => (fd.as_raw_fd(), CString::default(), libc::AT_EMPTY_PATH as u32),
             // AT_EMPTY_PATH would refuse an O_PATH descriptor.
             Target::Fd(fd) => (libc::AT_FDCWD, c_string(proc_fd_path(*fd).as_bytes())?, 0),
         })
@@ -58,7 +61,7 @@ impl Target<'_> {
                 path.extend_from_slice(name.as_bytes());
                 (c_string(&path)?, false)
             }
-            Target::Fd(fd) => (c_string(proc_fd_path(*fd).as_bytes())?, true),
+            Target::Fd(fd) | Target::Open(fd) => (c_string(proc_fd_path(*fd).as_bytes())?, true),
         })
     }
 }

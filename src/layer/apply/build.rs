@@ -15,9 +15,10 @@ use super::same::children;
 use crate::layer::LayerError;
 use crate::layer::node::{Kind, Node};
 use crate::layer::source::Located;
+use crate::sys::Errno;
+use crate::sys::data::{self, WriteOut};
 use crate::sys::fs::{self, AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, symlinkat};
 use crate::sys::xattr::Target;
-use crate::sys::{Errno, data};
 
 /// Where a file of the upper with several names is in the tree already.
 pub type Links = HashMap<(u64, u64), (Rc<RealDir>, OsString)>;
@@ -81,7 +82,7 @@ impl Builder {
         let file = fs::openat(to.fd(), name, flags, Mode::from_raw_mode(0o600)).map_err(failed("make"))?;
         let (source, state) = from.dir.open_file(&from.name)?;
         let source = OwnedFd::from(source);
-        data::copy(&source, &file, state.size).map_err(failed("write"))?;
+        data::copy(&source, &file, state.size, WriteOut::Later).map_err(failed("write"))?;
         if from.state(&source.into())? != state {
             return Err(LayerError::Changed { path: from.path() }.into());
         }
