@@ -9,14 +9,14 @@ use std::process::Command;
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, SeekFrom, fallocate, flock, seek};
 use rustix::io::Errno;
 
-use crate::calls::{Mapping, Protection, lock_record};
+use crate::calls::{Mapping, Protection, lock_record, truncate};
 use crate::harness::{Io, Stand, both_ways, fails_with, stdout};
 
 both_ways! {
     an_unlinked_file_lives_on, an_unlinked_lower_file_lives_on, an_unlinked_lower_file_held_for_reading,
     an_unlinked_file_is_mapped, holes_are_found, space_is_allocated_and_given_back, ranges_are_copied,
     direct_reads_and_writes, locks, programs_run, a_running_program_is_replaced, appends_from_two_openings,
-    no_temporary_files_without_a_name, an_upper_without_unnamed_files, syncing, large_reads_and_writes, exclusive_creation,
+    a_file_that_was_read_is_changed, no_temporary_files_without_a_name, an_upper_without_unnamed_files, syncing, large_reads_and_writes, exclusive_creation,
 }
 
 fn opened(path: &Path) -> File {
@@ -91,6 +91,42 @@ fn an_unlinked_lower_file_held_for_reading(stand: Stand) {
     let mapping = Mapping::new(&file, 7, Protection::Read).unwrap();
     assert_eq!(mapping.read(0, 7), b"content");
     assert_eq!(mount.read("file"), "another");
+}
+
+/// A file of the lower that was open before, and may be kept open, is another one after each change.
+fn a_file_that_was_read_is_changed(stand: Stand) {
+    for number in 0..100 {
+        stand.lower_file(&format!("file-{number}"), "content");
+    }
+    let mount = stand.mount("");
+    for number in 0..100 {
+        let (path, name) = (mount.path(format!("file-{number}")), format!("file-{number}"));
+        for _ in 0..3 {
+            assert_eq!(mount.read(&name), "content");
+        }
+        match number % 5 {
+            0 => OpenOptions::new().append(true).open(&path).unwrap().write_all(b"+more").unwrap(),
+            1 => {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+                assert_eq!(mount.read(&name), "content");
+                OpenOptions::new().append(true).open(&path).unwrap().write_all(b"+more").unwrap();
+            }
+            2 => truncate(&path, 3).unwrap(),
+            3 => {
+                fs::remove_file(&path).unwrap();
+                fs::write(&path, "another").unwrap();
+            }
+            _ => {
+                fs::write(mount.path("new"), "another").unwrap();
+                fs::rename(mount.path("new"), &path).unwrap();
+            }
+        }
+        let expected = ["content+more", "content+more", "con", "another", "another"][number % 5];
+        for _ in 0..2 {
+            assert_eq!(mount.read(&name), expected, "{number}");
+        }
+        assert_eq!(stand.lower(&name).metadata().unwrap().len(), 7);
+    }
 }
 
 fn an_unlinked_file_is_mapped(stand: Stand) {
