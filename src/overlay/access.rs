@@ -8,11 +8,13 @@ use crate::sys::fs::{self, AtFlags, Mode, OFlags, Stat, Timestamps};
 use crate::sys::xattr::Target;
 use crate::sys::{self, Errno};
 
+use super::name::Name;
+
 /// A reachable real file of any type; links are never followed.
 #[derive(Debug, Clone)]
 pub enum Access {
     /// The name below an open directory.
-    At(Arc<OwnedFd>, Arc<OsStr>),
+    At(Arc<OwnedFd>, Name),
     /// The file itself, opened `O_PATH` or better.
     Fd(Arc<OwnedFd>),
     /// The file itself, open for reading or writing.
@@ -23,7 +25,7 @@ pub enum Access {
 const PATH_MAX: usize = 4096;
 
 /// The name of a directory below itself.
-static DOT: LazyLock<Arc<OsStr>> = LazyLock::new(|| OsStr::new(".").into());
+static DOT: LazyLock<Name> = LazyLock::new(|| OsStr::new(".").into());
 
 /// Whether the name is that of a directory below itself.
 fn is_dot(name: &OsStr) -> bool {

@@ -23,6 +23,7 @@ use super::dir_index::Place;
 use super::error::{Error, Result};
 use super::inode::{APART, Inode, NOT_METACOPY, Source};
 use super::marks;
+use super::name::Name;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 use super::union::{Overlay, device_number};
 
@@ -172,7 +173,7 @@ impl Overlay {
         }
         inode.learn(NOT_METACOPY);
         inode.with_file_mut(|file| file.data = None);
-        self.files.close(inode);
+        self.table.files.close(inode);
         Ok(())
     }
 
@@ -236,7 +237,7 @@ impl<'a> CopyUp<'a> {
     }
 
     /// Prepares, publishes, and lets the inode know.
-    fn run(self, parent: &Arc<Inode>, name: &Arc<OsStr>) -> Result<()> {
+    fn run(self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
         let dir = parent.source_in(UPPER).ok_or(Error::NotFound)?;
         let fd = self.overlay.dirs.fd(&dir)?;
         self.overlay.mark_impure(parent)?;
@@ -298,7 +299,7 @@ impl<'a> CopyUp<'a> {
             } else {
                 self.inode.learn(NOT_METACOPY);
             }
-            self.overlay.files.close(self.inode);
+            self.overlay.table.files.close(self.inode);
         }
     }
 
@@ -312,7 +313,7 @@ impl<'a> CopyUp<'a> {
     }
 
     /// Whether the file has other names in the lower that are to stay the same file.
-    fn index_name(&self) -> Option<Arc<OsStr>> {
+    fn index_name(&self) -> Option<Name> {
         let linked = self.inode.kind == Kind::File && self.links() > 1;
         let origin = self.origin.as_ref().filter(|_| linked && self.overlay.config.index)?;
         Some(origin.index_name().into())
@@ -466,13 +467,7 @@ impl<'a> CopyUp<'a> {
     }
 
     /// From now on the inode is the copy.
-    fn became_upper(
-        &self,
-        parent: &Inode,
-        dir: &Arc<RealDir>,
-        name: &Arc<OsStr>,
-        index_name: Option<Arc<OsStr>>,
-    ) {
+    fn became_upper(&self, parent: &Inode, dir: &Arc<RealDir>, name: &Name, index_name: Option<Name>) {
         self.know_content();
         let mut state = self.inode.state.write();
         state.layer = UPPER;

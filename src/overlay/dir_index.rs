@@ -5,11 +5,11 @@
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use super::attr::Kind;
+use super::name::Name;
 use super::real_dir::{LayerNo, UPPER};
 
 /// Where a name is found in the stack.
@@ -27,7 +27,7 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name.
-    pub name: Arc<OsStr>,
+    pub name: Name,
     /// Its place.
     pub place: Place,
     /// The type the top layer's listing gives.

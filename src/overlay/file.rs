@@ -16,6 +16,7 @@ use super::copy_up::Content;
 use super::error::{Error, Result};
 use super::inode::{APART, Inode, NOT_METACOPY};
 use super::marks;
+use super::name::Name;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 use super::union::Overlay;
 
@@ -227,27 +228,27 @@ impl Overlay {
     pub fn keep_open(&self, node: u64, file: Backing) {
         // Without the inode there is nobody to keep it for.
         if let Ok(inode) = self.inode(node) {
-            self.files.keep(&inode, file.fd, true);
+            self.table.files.keep(&inode, file.fd, true);
         }
     }
 
     /// A descriptor to read from, kept for the next time.
     pub(super) fn reader(&self, inode: &Arc<Inode>) -> Result<Arc<OwnedFd>> {
-        if let Some(fd) = self.files.get(inode, false) {
+        if let Some(fd) = self.table.files.get(inode, false) {
             return Ok(fd);
         }
         let fd = self.open_data(inode)?;
-        Ok(self.files.keep(inode, Arc::new(fd), false))
+        Ok(self.table.files.keep(inode, Arc::new(fd), false))
     }
 
     /// A descriptor to write to, kept for the next time.
     pub(super) fn writer(&self, inode: &Arc<Inode>) -> Result<Arc<OwnedFd>> {
-        if let Some(fd) = self.files.get(inode, true) {
+        if let Some(fd) = self.table.files.get(inode, true) {
             return Ok(fd);
         }
         self.copy_up(inode, Content::Data)?;
         let fd = self.open_upper(inode)?;
-        Ok(self.files.keep(inode, Arc::new(fd), true))
+        Ok(self.table.files.keep(inode, Arc::new(fd), true))
     }
 
     /// Opens the upper's file for reading and writing, even where its own mode forbids that to its owner.
@@ -285,11 +286,7 @@ impl Overlay {
     }
 
     /// Where the data lies if the file at `access` is a metadata copy.
-    pub(super) fn data_place(
-        &self,
-        inode: &Inode,
-        access: &Access,
-    ) -> Result<Option<(Arc<RealDir>, Arc<std::ffi::OsStr>)>> {
+    pub(super) fn data_place(&self, inode: &Inode, access: &Access) -> Result<Option<(Arc<RealDir>, Name)>> {
         if inode.knows(NOT_METACOPY) {
             return Ok(None);
         }

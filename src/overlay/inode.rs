@@ -18,7 +18,8 @@ use crate::sys::process;
 use super::attr::{Attr, Kind};
 use super::dir_index::DirIndex;
 use super::error::{Error, Result};
-use super::open_files::OpenFiles;
+use super::name::Name;
+use super::open_files::FileCache;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 
 /// The kernel's number for the root of the view.
@@ -27,7 +28,7 @@ pub const ROOT_NODE: u64 = 1;
 const COUNTED: u64 = 0xfe << 56;
 
 /// So many inodes at a time are forgotten before it is asked whether to give memory back.
-const FORGOTTEN_STEP: u64 = 1024;
+const FORGOTTEN_STEP: u64 = 64;
 
 /// One real directory that a directory of the view is made of.
 #[derive(Debug, Clone)]
@@ -74,9 +75,9 @@ pub struct FileState {
     /// The file itself, held where no known name leads to it any more.
     pub pinned: Option<Arc<OwnedFd>>,
     /// Where the data lies, when the file at the name holds attributes only.
-    pub data: Option<(Arc<RealDir>, Arc<OsStr>)>,
+    pub data: Option<(Arc<RealDir>, Name)>,
     /// Names beside the one in the state by which a file with several links is known here.
-    pub other_names: Vec<(Arc<Inode>, Arc<OsStr>)>,
+    pub other_names: Vec<(Arc<Inode>, Name)>,
     /// Whether the name in the state is gone, though other names may exist that are not known here.
     pub nameless: bool,
     /// Whether all its names were removed.
@@ -84,7 +85,7 @@ pub struct FileState {
     /// Links of the whole union, where the real file's count does not tell.
     pub nlink: Option<u32>,
     /// The name of its entry in the index of hard links.
-    pub index_name: Option<Arc<OsStr>>,
+    pub index_name: Option<Name>,
     /// Whether all known names of an indexed file are names in the upper, too.
     pub linked_up: bool,
 }
@@ -95,7 +96,7 @@ pub struct State {
     /// The directory and the name by which the file is known here; none for the root.
     pub parent: Option<Arc<Inode>>,
     /// The name in `parent`.
-    pub name: Arc<OsStr>,
+    pub name: Name,
     /// The layer the file lies in; for a directory that of its top source.
     pub layer: LayerNo,
     /// Present for directories.
@@ -125,7 +126,7 @@ impl State {
     }
 
     /// All names by which the file is known.
-    pub fn names(&self) -> Vec<(Arc<Inode>, Arc<OsStr>)> {
+    pub fn names(&self) -> Vec<(Arc<Inode>, Name)> {
         let nameless = self.file.as_ref().is_some_and(|f| f.nameless || f.unlinked);
         let first = self.parent.clone().filter(|_| !nameless).map(|parent| (parent, self.name.clone()));
         let others = self.file.as_ref().map_or_else(Vec::new, |f| f.other_names.clone());
@@ -178,8 +179,6 @@ pub struct Inode {
     pub entries: Mutex<()>,
     /// Where the file is now; never held across a system call.
     pub state: RwLock<State>,
-    /// Its open files.
-    pub open_files: OpenFiles,
     table: Weak<InodeTable>,
 }
 
@@ -189,6 +188,8 @@ pub const NO_CAPABILITY: u8 = 1;
 pub const NOT_METACOPY: u8 = 2;
 /// It is kept for those who read the lower's file; the names lead to another inode, that of the copy.
 pub const APART: u8 = 4;
+/// It may have a file among those kept open.
+pub const HAS_OPEN_FILE: u8 = 8;
 
 impl Inode {
     /// Whether all bits of `what` are known to hold.
@@ -217,7 +218,7 @@ impl Inode {
     }
 
     /// The parent and the name by which it is known.
-    pub fn location(&self) -> Option<(Arc<Inode>, Arc<OsStr>)> {
+    pub fn location(&self) -> Option<(Arc<Inode>, Name)> {
         let state = self.state.read();
         state.parent.clone().map(|parent| (parent, state.name.clone()))
     }
@@ -274,6 +275,7 @@ impl Inode {
 impl Drop for Inode {
     fn drop(&mut self) {
         if let Some(table) = self.table.upgrade() {
+            table.files.close(self);
             table.dropped(self.node, self.ino);
         }
         // Parents are let go one by one: a deep tree must not exhaust the stack.
@@ -298,6 +300,8 @@ struct Slot {
 /// All inodes of a mount by node number.
 #[derive(Debug)]
 pub struct InodeTable {
+    /// Files of inodes that are kept open.
+    pub files: FileCache,
     slots: DashMap<u64, Slot>,
     /// Inode numbers whose file has a counted node number.
     renumbered: DashMap<u64, u64>,
@@ -320,9 +324,10 @@ pub struct NewInode {
 }
 
 impl InodeTable {
-    /// An empty table.
-    pub fn new() -> Arc<InodeTable> {
+    /// An empty table, which keeps at most `open_files` files open.
+    pub fn new(open_files: usize) -> Arc<InodeTable> {
         Arc::new(InodeTable {
+            files: FileCache::new(open_files),
             slots: DashMap::new(),
             renumbered: DashMap::new(),
             next: AtomicU64::new(COUNTED),
@@ -349,7 +354,6 @@ impl InodeTable {
             ops: Mutex::new(()),
             entries: Mutex::new(()),
             state: RwLock::new(new.state),
-            open_files: OpenFiles::default(),
             table: Arc::downgrade(self),
         }
     }
@@ -420,8 +424,8 @@ impl InodeTable {
         }
     }
 
-    /// The kernel gave back `count` lookups.
-    pub fn forget(&self, node: u64, count: u64) {
+    /// The kernel gave back `count` lookups; returns whether memory is to be given back by now.
+    pub fn forget(&self, node: u64, count: u64) -> bool {
         let released = match self.slots.get_mut(&node) {
             None => None,
             Some(mut slot) => {
@@ -432,7 +436,7 @@ impl InodeTable {
                         inode.nlookup.store(left, Ordering::Relaxed);
                         left
                     }
-                    None => return,
+                    None => return false,
                 };
                 if left == 0 && node != ROOT_NODE { slot.held.take() } else { None }
             }
@@ -440,10 +444,11 @@ impl InodeTable {
         drop(released);
         // Looking at the size of every shard pays only once per many.
         let forgotten = self.forgotten.fetch_add(1, Ordering::Relaxed) + 1;
-        if forgotten.is_multiple_of(FORGOTTEN_STEP) && forgotten >= self.slots.len() as u64 / 4 {
+        let due = forgotten.is_multiple_of(FORGOTTEN_STEP) && forgotten >= self.slots.len() as u64 / 4;
+        if due {
             self.forgotten.store(0, Ordering::Relaxed);
-            self.trim();
         }
+        due
     }
 
     /// An inode went: its slot is freed unless another inode has it by now.
@@ -455,7 +460,7 @@ impl InodeTable {
     }
 
     /// Gives memory back, that of the table itself where most of it is empty by now.
-    fn trim(&self) {
+    pub fn trim(&self) {
         if self.slots.capacity() > 4 * self.slots.len() + 1024 {
             self.slots.shrink_to_fit();
         }

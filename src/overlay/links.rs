@@ -19,6 +19,7 @@ use super::error::{Error, Result};
 use super::inode::{Inode, Source};
 use super::lookup::Found;
 use super::marks;
+use super::name::Name;
 use super::number;
 use super::real_dir::UPPER;
 use super::union::Overlay;
@@ -28,7 +29,7 @@ impl Overlay {
     pub(super) fn find_indexed(&self, found: &mut Found, source: &Source, access: &Access) -> Result<()> {
         let Some(index) = self.index_dir().filter(|_| self.config.index) else { return Ok(()) };
         let Some(origin) = self.origin_of(access, source.dir.layer) else { return Ok(()) };
-        let name: Arc<OsStr> = origin.index_name().into();
+        let name: Name = origin.index_name().into();
         let access = Access::At(index, name.clone());
         let real = match self.real_stat(&access, UPPER, None) {
             Ok(real) => real,
@@ -43,7 +44,7 @@ impl Overlay {
     }
 
     /// The index entry of an upper file, if it has one.
-    pub(super) fn index_name_of(&self, found: &Found) -> Option<Arc<OsStr>> {
+    pub(super) fn index_name_of(&self, found: &Found) -> Option<Name> {
         if found.real.st.st_nlink < 2 || !self.config.index {
             return None;
         }
@@ -112,7 +113,7 @@ impl Overlay {
     }
 
     /// The index entry and the union's link count of an indexed file.
-    pub(super) fn indexed(&self, inode: &Inode) -> Option<(Arc<OsStr>, u32)> {
+    pub(super) fn indexed(&self, inode: &Inode) -> Option<(Name, u32)> {
         let state = inode.state.read();
         let file = state.file.as_ref()?;
         Some((file.index_name.clone()?, file.nlink.unwrap_or(1)))

@@ -17,6 +17,7 @@ use super::dir_index::{DirIndex, Place};
 use super::error::{Error, Result};
 use super::inode::{APART, DirState, FileState, Inode, NO_CAPABILITY, NOT_METACOPY, NewInode, Source, State};
 use super::marks::{self, Marks, Opaque};
+use super::name::Name;
 use super::number;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 use super::union::Overlay;
@@ -47,7 +48,7 @@ pub(super) struct Found {
     /// Marks of an upper file.
     pub marks: Marks,
     /// The name in the index of hard links that stands for the file.
-    pub index_name: Option<Arc<OsStr>>,
+    pub index_name: Option<Name>,
 }
 
 /// What one layer has under a name.
@@ -85,7 +86,10 @@ impl Overlay {
 
     /// The kernel gives back lookups.
     pub fn forget(&self, node: u64, count: u64) {
-        self.table.forget(node, count);
+        if self.table.forget(node, count) {
+            self.dirs.drop_dead();
+            self.table.trim();
+        }
     }
 
     /// The inode behind a name that must exist.
@@ -277,7 +281,7 @@ impl Overlay {
         layer: LayerNo,
         name: &OsStr,
         redirect: Option<&Redirect>,
-    ) -> Result<(Arc<RealDir>, Arc<OsStr>)> {
+    ) -> Result<(Arc<RealDir>, Name)> {
         let (mut below, mut name) = match redirect {
             Some(Redirect::Absolute(path)) => {
                 let (last, dirs) = path.split_last().ok_or(Error::DamagedLayer)?;

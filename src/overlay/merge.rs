@@ -1,10 +1,10 @@
 //! The pure merge of the listings of a directory's sources, top first, into one index.
 
 use std::ffi::OsString;
-use std::sync::Arc;
 
 use super::attr::Kind;
 use super::dir_index::{DirIndex, Entry, Place};
+use super::name::Name;
 use super::real_dir::{LayerNo, UPPER};
 
 /// What a layer's listing says of a name.
@@ -30,7 +30,7 @@ struct Progress {
 #[derive(Default)]
 pub struct Merge {
     index: DirIndex,
-    progress: std::collections::HashMap<Arc<std::ffi::OsStr>, Progress>,
+    progress: std::collections::HashMap<Name, Progress>,
 }
 
 impl Merge {
@@ -53,7 +53,7 @@ impl Merge {
     fn present(&mut self, layer: LayerNo, name: OsString, kind: Kind, real_ino: u64) {
         let is_dir = kind == Kind::Directory;
         let Some(progress) = self.progress.get_mut(&*name) else {
-            let name: Arc<std::ffi::OsStr> = name.into();
+            let name: Name = name.into();
             let place = if is_dir { Place::Dirs(Box::new([layer])) } else { Place::File(layer) };
             self.index.insert(Entry { name: name.clone(), place, kind, real_ino, below: false });
             self.progress.insert(name, Progress { closed: !is_dir, below_known: layer != UPPER });
@@ -81,7 +81,7 @@ impl Merge {
                 progress.below_known = true;
             }
             None => {
-                let name: Arc<std::ffi::OsStr> = name.into();
+                let name: Name = name.into();
                 if layer == UPPER {
                     let (place, kind) = (Place::Whiteout, Kind::Char);
                     self.index.insert(Entry { name: name.clone(), place, kind, real_ino: 0, below: false });

@@ -21,6 +21,7 @@ mod lookup;
 mod marks;
 mod merge;
 mod mountinfo;
+mod name;
 mod number;
 mod open_error;
 mod open_files;

@@ -14,6 +14,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::sys::fs::{self, BENEATH, Mode, O_DIRPATH, OFlags};
 use crate::sys::{self, Errno};
 
+use super::name::Name;
+
 /// The number of a layer in its stack: 0 is the upper, lowers count from 1, top first.
 pub type LayerNo = u16;
 
@@ -26,7 +28,7 @@ enum Place {
     /// It is the root, held open for ever.
     Root(Arc<OwnedFd>),
     /// It has a parent and a name.
-    Below(Arc<RealDir>, Arc<OsStr>),
+    Below(Arc<RealDir>, Name),
     /// It was removed.
     Gone,
 }
@@ -48,7 +50,7 @@ impl RealDir {
     }
 
     /// The directory `name` below `parent`; nothing is opened.
-    pub fn child(parent: &Arc<RealDir>, name: Arc<OsStr>) -> Arc<RealDir> {
+    pub fn child(parent: &Arc<RealDir>, name: Name) -> Arc<RealDir> {
         RealDir::at(parent.layer, Place::Below(parent.clone(), name))
     }
 
@@ -62,7 +64,7 @@ impl RealDir {
     }
 
     /// The directory was renamed in its layer.
-    pub fn moved(&self, parent: &Arc<RealDir>, name: Arc<OsStr>) {
+    pub fn moved(&self, parent: &Arc<RealDir>, name: Name) {
         *self.place.write() = Place::Below(parent.clone(), name);
     }
 
@@ -72,7 +74,7 @@ impl RealDir {
     }
 
     /// Its parent and name in the layer; none for the root and for a removed directory.
-    pub fn place(&self) -> Option<(Arc<RealDir>, Arc<OsStr>)> {
+    pub fn place(&self) -> Option<(Arc<RealDir>, Name)> {
         match &*self.place.read() {
             Place::Below(parent, name) => Some((parent.clone(), name.clone())),
             Place::Root(_) | Place::Gone => None,
@@ -151,6 +153,11 @@ impl DirCache {
             self.shrink(&mut open);
         }
         fd
+    }
+
+    /// Lets go what is left of directories that nobody knows any more.
+    pub fn drop_dead(&self) {
+        self.open.lock().retain(|dir| dir.strong_count() > 0);
     }
 
     /// Closes descriptors that were not used since they were last looked at until the limit holds.

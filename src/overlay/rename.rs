@@ -16,6 +16,7 @@ use super::error::{Error, Result};
 use super::inode::Inode;
 use super::locks::lock_pair;
 use super::marks;
+use super::name::Name;
 use super::real_dir::{RealDir, UPPER};
 use super::remove::{Farewell, Standing};
 use super::union::Overlay;
@@ -36,7 +37,7 @@ struct End {
     parent: Arc<Inode>,
     dir: Arc<RealDir>,
     fd: Arc<OwnedFd>,
-    name: Arc<OsStr>,
+    name: Name,
     inode: Option<Arc<Inode>>,
     /// Where the visible entry stands; for a free name whether a lower is hidden there.
     standing: Standing,

@@ -22,7 +22,6 @@ use super::inode::{DirState, Inode, InodeTable, NewInode, Source, State};
 use super::marks;
 use super::number::LargeNumbers;
 use super::open_error::OpenError;
-use super::open_files::FileCache;
 use super::real_dir::{DirCache, LayerNo, UPPER};
 use super::stack::{Stack, Upper};
 
@@ -46,7 +45,6 @@ pub struct Overlay {
     pub(super) namespace: Namespace,
     pub(super) table: Arc<InodeTable>,
     pub(super) dirs: DirCache,
-    pub(super) files: FileCache,
     /// Links of lower files that were whited out before any copy-up, by inode number.
     pub(super) lost_links: DashMap<u64, u32>,
     /// The inode numbers shown.
@@ -105,7 +103,7 @@ impl Overlay {
         let descriptors = process::raise_nofile_limit() as usize;
         let mut settings = Settings::new(&config);
         settings.index &= stack.upper.as_ref().is_some_and(|u| u.features.marks.is_some());
-        let table = InodeTable::new();
+        let table = InodeTable::new((descriptors / 8).clamp(16, 128));
         let ids = Ids::new(&config);
         let namespace = features::namespace(&config);
         let dirs = DirCache::new((descriptors / 8).clamp(16, 256));
@@ -114,7 +112,6 @@ impl Overlay {
             path: stack.layers().next().map(|l| l.path.clone()).unwrap_or_default(),
             errno: e.errno(),
         })?;
-        let files = FileCache::new((descriptors / 8).clamp(16, 128));
         Ok(Overlay {
             stack,
             config: settings,
@@ -122,7 +119,6 @@ impl Overlay {
             namespace,
             table,
             dirs,
-            files,
             lost_links: DashMap::new(),
             numbers: LargeNumbers::default(),
             moving: parking_lot::Mutex::new(()),
