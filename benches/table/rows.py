@@ -347,5 +347,7 @@ def delete_wide(row, tree):
 
 for _tree in ("wide-tenth", "wide"):
     _what = "{%s:,} entries" % _tree.replace("-", "_")
-    group(("list-" + _tree, "list a directory of %s, cold" % _what, "entry"))(list_wide("list-" + _tree, _tree))
-    group(("delete-" + _tree, "delete the %s of a directory" % _what, "entry"))(delete_wide("delete-" + _tree, _tree))
+    _large = _tree == "wide"
+    group(("list-" + _tree, "list a directory of %s, cold" % _what, "entry"), large=_large)(list_wide("list-" + _tree, _tree))
+    group(("delete-" + _tree, "delete the %s of a directory" % _what, "entry"), large=_large)(
+        delete_wide("delete-" + _tree, _tree))

@@ -8,8 +8,8 @@ from machine import Failure, run
 
 QUICK = {"files": 2000, "mebibytes": 16, "large_mebibytes": 32, "create": 500, "calls": 1000, "append": 100, "many": 2000,
          "huge": 20_000, "wide": 5000, "seconds": 3, "sources": 6, "layer_directories": 4, "layer_files": 2, "mounts": 2}
-FULL = {"files": 20_000, "mebibytes": 256, "large_mebibytes": 1024, "create": 10_000, "calls": 20_000, "append": 1000,
-        "many": 50_000, "huge": 1_000_000, "wide": 200_000, "seconds": 5, "sources": 100, "layer_directories": 10,
+FULL = {"files": 10_000, "mebibytes": 256, "large_mebibytes": 1024, "create": 5_000, "calls": 20_000, "append": 1000,
+        "many": 50_000, "huge": 1_000_000, "wide": 200_000, "seconds": 3, "sources": 100, "layer_directories": 10,
         "layer_files": 2, "mounts": 5}
 FILES_PER_DIRECTORY = 20
 SMALL_FILE = 8192

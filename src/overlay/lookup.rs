@@ -144,8 +144,8 @@ impl Overlay {
             }
             let Some(found) = &mut found else { break };
             let more_below = layers.last() != Some(&source.dir.layer);
-            let ends =
-                opaque == Opaque::Yes || (more_below && marks::has_opaque_file(&*self.dirs.fd(&dir)?)?);
+            let ends = opaque == Opaque::Yes
+                || (more_below && marks::has_opaque_file_in(&*self.dirs.fd(&source.dir)?, name)?);
             found.sources.push(Source { dir, file_whiteouts: opaque == Opaque::FileWhiteouts });
             if ends {
                 break;

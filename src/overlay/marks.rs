@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use crate::format::names::{FUSE_OVERLAYFS_OPAQUE, Mark, Namespace, OVERRIDE_STAT, parse};
 use crate::format::origin::Origin;
 use crate::format::override_stat::OverrideStat;
 use crate::format::redirect::Redirect;
 use crate::format::whiteout;
-use crate::sys::fs::{self, Stat};
+use crate::sys::fs::{self, Mode, OFlags, Stat};
 use crate::sys::xattr::{Target, getxattr, getxattr_opt, listxattr, setxattr};
 use crate::sys::{self, Errno};
 
@@ -100,6 +101,18 @@ pub fn has_opaque_file(dir: &OwnedFd) -> Result<bool> {
     match fs::lstatat(dir, whiteout::OPAQUE_FILE.as_ref()) {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The same of the directory `name` below `parent`, which it need not be opened for.
+pub fn has_opaque_file_in(parent: &OwnedFd, name: &OsStr) -> Result<bool> {
+    let path = Path::new(name).join(whiteout::OPAQUE_FILE);
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match fs::openat2(parent, &path, flags, Mode::empty(), fs::BENEATH) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(Errno::NOSYS | Errno::PERM) => has_opaque_file(&fs::open_dir_path(parent, name)?),
         Err(e) => Err(e.into()),
     }
 }

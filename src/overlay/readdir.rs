@@ -169,9 +169,9 @@ impl Overlay {
 
     /// What one source says of each name.
     fn listing(&self, source: &Source) -> Result<Vec<(OsString, Listed)>> {
-        let fd = self.dirs.fd(&source.dir)?;
+        let fd = self.dirs.listing(&source.dir)?;
         let mut listing = Vec::new();
-        for entry in dir::read_all(fd.as_fd())? {
+        for entry in dir::read_rest(&fd)? {
             if whiteout::is_reserved(&entry.name) {
                 if let Some(hidden) = whiteout::hidden_name(&entry.name) {
                     listing.push((hidden.to_os_string(), Listed::WhiteoutFile));

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::sys::dir::open_listing;
 use crate::sys::fs::{self, BENEATH, Mode, O_DIRPATH, OFlags};
 use crate::sys::{self, Errno};
 
@@ -139,9 +140,22 @@ impl DirCache {
         };
         for next in chain.iter().rev() {
             let (_, name) = next.place().ok_or(Errno::NOENT)?;
-            fd = self.insert(next, Arc::new(open_below(&fd, &name)?));
+            fd = self.insert(next, Arc::new(open_below(&fd, &name, O_DIRPATH)?));
         }
         Ok(fd)
+    }
+
+    /// A descriptor to read the entries of `dir` from, by whoever gets it here alone: others only reach names below it.
+    ///
+    /// # Errors
+    /// As [`DirCache::fd`].
+    pub fn listing(&self, dir: &Arc<RealDir>) -> sys::Result<Arc<OwnedFd>> {
+        if let Some(fd) = dir.cached_fd() {
+            return Ok(Arc::new(open_listing(&fd)?));
+        }
+        let (parent, name) = dir.place().ok_or(Errno::NOENT)?;
+        let fd = open_below(&*self.fd(&parent)?, &name, O_DIRPATH - OFlags::PATH)?;
+        Ok(self.insert(dir, Arc::new(fd)))
     }
 
     /// Keeps a descriptor that the caller opened or made.
@@ -176,9 +190,9 @@ impl DirCache {
 }
 
 /// Opens the directory `name` below `parent`, inside the same mount.
-fn open_below(parent: &OwnedFd, name: &OsStr) -> sys::Result<OwnedFd> {
-    match fs::openat2(parent.as_fd(), name, O_DIRPATH, Mode::empty(), BENEATH) {
-        Err(Errno::NOSYS | Errno::PERM) => fs::openat(parent.as_fd(), name, O_DIRPATH, Mode::empty()),
+fn open_below(parent: &OwnedFd, name: &OsStr, flags: OFlags) -> sys::Result<OwnedFd> {
+    match fs::openat2(parent.as_fd(), name, flags, Mode::empty(), BENEATH) {
+        Err(Errno::NOSYS | Errno::PERM) => fs::openat(parent.as_fd(), name, flags, Mode::empty()),
         other => other,
     }
 }

@@ -34,14 +34,19 @@ pub fn open_listing(dir: impl AsFd) -> Result<OwnedFd> {
 pub fn read_from(
     dir: BorrowedFd<'_>,
     from: u64,
-    mut visit: impl FnMut(&OsStr, u64, FileType, u64) -> bool,
+    visit: impl FnMut(&OsStr, u64, FileType, u64) -> bool,
 ) -> Result<bool> {
     let fd = open_listing(dir)?;
     if from != 0 {
         rustix::fs::seek(&fd, SeekFrom::Start(from))?;
     }
+    read_on(&fd, visit)
+}
+
+/// The same from where `fd`, open for reading, stands.
+fn read_on(fd: &OwnedFd, mut visit: impl FnMut(&OsStr, u64, FileType, u64) -> bool) -> Result<bool> {
     let mut buf = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-    let mut raw = RawDir::new(&fd, &mut buf);
+    let mut raw = RawDir::new(fd, &mut buf);
     while let Some(entry) = raw.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
@@ -57,8 +62,13 @@ pub fn read_from(
 
 /// Reads the whole directory.
 pub fn read_all(dir: BorrowedFd<'_>) -> Result<Vec<DirEntry>> {
+    read_rest(&open_listing(dir)?)
+}
+
+/// Reads a directory from where `fd`, open for reading, stands.
+pub fn read_rest(fd: &OwnedFd) -> Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
-    read_from(dir, 0, |name, ino, file_type, next| {
+    read_on(fd, |name, ino, file_type, next| {
         let name = OsString::from_vec(name.as_bytes().to_vec());
         entries.push(DirEntry { name, ino, file_type, next });
         true
