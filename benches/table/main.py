@@ -7,6 +7,7 @@ usage: main.py plan ARGUMENT...   checks the arguments; prints the rows with --l
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -22,6 +23,8 @@ from session import Session
 from trees import FULL, QUICK, Trees
 
 ENOUGH_ROUNDS = 5
+# Of the random numbers by which the systems are put in order.
+ORDER = 20
 
 
 def parse(arguments):
@@ -76,12 +79,12 @@ def check(parser, option, given, known):
 
 
 def measure(session, chosen, groups, rounds):
-    """All rounds; the order of the systems moves on by one each round."""
-    hopeless = set()
+    """All rounds; the order of the systems is another one each time, but the same in every run: what a system finds depends
+    on what the one before it left, such as memory that the host has taken back."""
+    hopeless, numbers = set(), random.Random(ORDER)
     for number in range(rounds):
-        turn = number % len(chosen)
         for group in groups:
-            for system in chosen[turn:] + chosen[:turn]:
+            for system in numbers.sample(chosen, len(chosen)):
                 if (group, system.name) in hopeless:
                     continue
                 start = time.monotonic()
