@@ -52,7 +52,7 @@ def draw(report, machine):
                      % (place(value), TOP - 6, place(value), y, "#444" if value == 1 else "#ddd"))
         lines.append(text(place(value), TOP - 10, "%g" % value, "middle", 10))
     legend = [text(10, 18, "Time per operation; 1 is that of overlayfs of the kernel, to the left is faster. Linux %s, %s processors, %s"
-                   % (machine["kernel"], machine["processors"], machine["layers on"].split(" (")[0]))]
+                   % (machine["kernel"].split("-")[0], machine["processors"], machine["layers on"].split(" (")[0]))]
     x = LABEL
     for name in (system.name for system in report.systems if system.name in SHOWN):
         legend.append('<rect x="%d" y="26" width="10" height="10" fill="%s"/>' % (x, COLOURS[name]))
