@@ -1,8 +1,7 @@
-//! What answers a request, on whichever thread: the union, its live openings, and the replies.
+//! What answers a request, on whichever thread: the union, its open files, and the replies.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::Duration;
 
 use fuser::{
@@ -10,20 +9,22 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, ReplyXattr,
 };
 
-use crate::overlay::{Backing, Changes, Entry, Error, Overlay, SetIds};
+use crate::overlay::{Attr, Backing, Caller, Changes, Entry, Error, Observer, Overlay, SetIds};
 
 use super::convert::{errno, file_attr, no_attr};
-use super::opens::{Opened, Opens, Wish};
+use super::opens::{OpenRequest, Opened, Opens};
 use super::options::ServiceOptions;
+use super::task::Waiting;
+use super::workers::Workers;
 
 /// As good as for ever.
 const FOR_EVER: Duration = Duration::from_secs(1 << 40);
 /// Node numbers are never used again for another file while the kernel knows them.
 pub(super) const GENERATION: Generation = Generation(0);
-/// Handle of an opening that may write.
-pub(super) const WRITER: FileHandle = FileHandle(2);
-/// Handle of an opening that only reads.
-const READER: FileHandle = FileHandle(1);
+/// One who has no right to set-id bits.
+const NOBODY: Caller = Caller { uid: 65534, gid: 65534, pid: 0 };
+/// Set-user-id and set-group-id.
+const SET_IDS: u32 = 0o6000;
 
 /// What the workers share with the service.
 #[derive(Debug)]
@@ -34,14 +35,20 @@ pub(super) struct Core {
     pub(super) passthrough: AtomicBool,
     pub(super) notifier: Arc<OnceLock<Notifier>>,
     pub(super) ttl: Duration,
+    pub(super) workers: Arc<Workers>,
+    pub(super) waiting: Arc<Waiting>,
 }
 
 impl Core {
     /// Ready to answer, without passthrough as yet.
     pub(super) fn new(overlay: Overlay, options: ServiceOptions) -> Core {
         let ttl = options.timeout.unwrap_or(FOR_EVER);
-        let (opens, notifier) = (Opens::default(), Arc::default());
-        Core { overlay, opens, passthrough: AtomicBool::new(false), notifier, ttl, options }
+        let (opens, notifier) = (Opens::default(), Arc::<OnceLock<Notifier>>::default());
+        let workers = Arc::new(Workers::new());
+        let waiting = Arc::new(Waiting::new(workers.clone()));
+        overlay.observe(Box::new(Kernel { notifier: notifier.clone(), waiting: waiting.clone() }));
+        let passthrough = AtomicBool::new(false);
+        Core { overlay, opens, passthrough, notifier, ttl, options, workers, waiting }
     }
 
     /// Whether the kernel reads and writes files by itself.
@@ -49,19 +56,47 @@ impl Core {
         self.passthrough.load(Ordering::Relaxed)
     }
 
-    /// How long the kernel may keep what it is told of an entry: attributes of a node whose number is not the
-    /// inode's must be asked for, as the answer here can carry one number only.
-    pub(super) fn entry_ttls(&self, entry: &Entry) -> (Duration, Duration) {
-        let attr = if entry.node == entry.attr.ino { self.ttl } else { Duration::ZERO };
-        (attr, self.ttl)
+    /// How long the kernel may keep attributes of a node: not at all where it may change the file by itself.
+    pub(super) fn attr_ttl(&self, node: u64) -> Duration {
+        if self.opens.is_written(node) { Duration::ZERO } else { self.ttl }
+    }
+
+    /// The same for what it is told of an entry. Attributes of a node whose number is not the inode's must be asked for,
+    /// as the answer here can carry one number only.
+    pub(super) fn entry_attr_ttl(&self, entry: &Entry) -> Duration {
+        if entry.node == entry.attr.ino { self.attr_ttl(entry.node) } else { Duration::ZERO }
+    }
+
+    /// Attributes to tell, after set-id bits went that the kernel left when it wrote the file by itself.
+    pub(super) fn settled(&self, node: u64, attr: Attr) -> Attr {
+        if attr.perm & SET_IDS == 0 || !self.opens.owes_set_ids(&self.overlay, node) {
+            return attr;
+        }
+        let dropped = self.overlay.drop_set_ids_of(node, SetIds::Drop(NOBODY));
+        dropped.and_then(|()| self.overlay.getattr(node)).unwrap_or_else(|e| {
+            log::warn!("set-id bits of inode {node} stay after a write: {e}");
+            Attr { perm: attr.perm & !SET_IDS, ..attr }
+        })
+    }
+
+    /// Answers a request for attributes.
+    pub(super) fn reply_attr(&self, node: INodeNo, attr: Result<Attr, Error>, reply: ReplyAttr) {
+        match attr {
+            Ok(attr) => {
+                let attr = self.settled(node.0, attr);
+                reply.attr(&self.attr_ttl(node.0), &file_attr(&attr, attr.ino));
+            }
+            Err(e) => reply.error(errno(e)),
+        }
     }
 
     /// Answers a request that introduces an inode.
     pub(super) fn reply_entry(&self, found: Result<Option<Entry>, Error>, reply: ReplyEntry) {
         match found {
             Ok(Some(entry)) => {
-                let (attr, name) = self.entry_ttls(&entry);
-                reply.entry_with_ttls(&attr, &name, &file_attr(&entry.attr, entry.node), GENERATION);
+                let attr = self.settled(entry.node, entry.attr);
+                let attr_ttl = self.entry_attr_ttl(&entry);
+                reply.entry_with_ttls(&attr_ttl, &self.ttl, &file_attr(&attr, entry.node), GENERATION);
             }
             Ok(None) => reply.entry(&self.ttl, &no_attr(), GENERATION),
             Err(e) => reply.error(errno(e)),
@@ -69,106 +104,135 @@ impl Core {
     }
 
     /// Whether a change of content by this caller drops set-id bits, where the kernel does not say.
-    pub(super) fn set_ids(&self, uid: u32) -> SetIds {
-        if uid == 0 && self.overlay.is_initial_root() { SetIds::Keep } else { SetIds::Drop }
+    pub(super) fn set_ids(&self, caller: Caller) -> SetIds {
+        if caller.uid == 0 && self.overlay.is_initial_root() { SetIds::Keep } else { SetIds::Drop(caller) }
     }
 
-    /// Changes attributes; a change of size must not reach what readers of the lower's file see.
-    pub(super) fn setattr(&self, node: INodeNo, changes: Changes, ids: SetIds, reply: ReplyAttr) {
-        if changes.size.is_some() && self.opens.reads_lower(node.0) {
-            let apart = self.overlay.copy_up_apart(node.0, changes.size == Some(0));
-            let answer = apart.err().unwrap_or(Error::Stale);
-            return self.refuse(node, answer, |e| reply.error(e));
+    /// Changes attributes.
+    pub(super) fn setattr(&self, node: INodeNo, changes: Changes, ids: SetIds) -> Result<Attr, Error> {
+        let attr = self.overlay.setattr(node.0, changes, ids)?;
+        if attr.perm & SET_IDS != 0 && (changes.mode.is_some() || changes.uid.is_some()) {
+            self.opens.set_ids_given(&self.overlay, node.0);
         }
-        match self.overlay.setattr(node.0, changes, ids) {
-            Ok(attr) => reply.attr(&self.ttl, &file_attr(&attr, attr.ino)),
+        Ok(attr)
+    }
+
+    /// Opens a file for the kernel.
+    pub(super) fn open(
+        &self,
+        node: INodeNo,
+        request: OpenRequest,
+        reply: &ReplyOpen,
+    ) -> Result<Opened, Error> {
+        let register = |backing: &Backing| reply.open_backing(&*backing.fd);
+        self.opens.open(&self.overlay, node.0, request, None, register)
+    }
+
+    /// Answers an open request.
+    pub(super) fn reply_open(&self, node: INodeNo, opened: Result<Opened, Error>, reply: ReplyOpen) {
+        match opened {
+            Ok(opened) => {
+                if opened.attributes_may_change {
+                    tell_attributes_changed(&self.notifier, node.0);
+                }
+                match &opened.id {
+                    Some(id) => reply.opened_passthrough(opened.handle, opened.flags, id),
+                    None => reply.opened(opened.handle, opened.flags),
+                }
+            }
             Err(e) => reply.error(errno(e)),
         }
     }
 
-    /// Opens a file for the kernel to read and write by itself.
-    pub(super) fn open(&self, node: INodeNo, wish: Wish, reply: ReplyOpen) {
-        let opened =
-            self.opens.open(&self.overlay, node.0, wish, None, |backing| reply.open_backing(&*backing.fd));
-        let handle = if wish.write { WRITER } else { READER };
-        match opened {
-            Ok(Opened { id: Some(id), direct }) => reply.opened_passthrough(handle, open_flags(direct), &id),
-            Ok(Opened { id: None, .. }) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
-            Err(e) => self.refuse(node, e, |e| reply.error(e)),
-        }
-    }
-
-    /// Answers with an error. A writer who is sent to the copy of a file that others read makes the kernel look up
-    /// the name in use by itself; other names it is told to forget, by a thread of its own: that waits for
-    /// directories in use, whose users may wait for us.
-    fn refuse(&self, node: INodeNo, error: Error, reply: impl FnOnce(Errno) + Send + 'static) {
-        let names = if error == Error::Stale { self.overlay.several_names(node.0) } else { Vec::new() };
-        if names.is_empty() {
-            return reply(errno(error));
-        }
-        let notifier = self.notifier.clone();
-        let forget_and_reply = move || {
-            for (parent, name) in names {
-                if let Some(Err(e)) = notifier.get().map(|n| n.inval_entry(INodeNo(parent), &name)) {
-                    log::debug!("the kernel did not know {}: {e}", name.display());
-                }
-            }
-            reply(errno(error));
-        };
-        // Without a thread the request is answered with EIO as it is dropped.
-        if let Err(e) = thread::Builder::new().name("plyfs-names".to_owned()).spawn(forget_and_reply) {
-            log::warn!("no thread to tell of a copied file: {e}");
-        }
-    }
-
     /// Answers a creation, with the new file open.
-    pub(super) fn finish_create(&self, entry: &Entry, file: Option<Backing>, wish: Wish, reply: ReplyCreate) {
+    pub(super) fn reply_create(
+        &self,
+        created: Result<(Entry, Option<Backing>), Error>,
+        request: OpenRequest,
+        reply: ReplyCreate,
+    ) {
+        let (entry, file) = match created {
+            Ok(created) => created,
+            Err(e) => return reply.error(errno(e)),
+        };
         let (ttl, attr) = (self.ttl, file_attr(&entry.attr, entry.node));
         if !self.passes_through() {
             file.into_iter().for_each(|file| self.overlay.keep_open(entry.node, file));
             return reply.created(&ttl, &attr, GENERATION, FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
         }
         let register = |backing: &Backing| reply.open_backing(&*backing.fd);
-        let opened = self.opens.open(&self.overlay, entry.node, wish, file, register);
-        let handle = if wish.write { WRITER } else { READER };
-        match opened {
-            Ok(Opened { id: Some(id), direct }) => {
-                reply.created_passthrough(&ttl, &attr, GENERATION, handle, open_flags(direct), &id);
+        match self.opens.open(&self.overlay, entry.node, request, file, register) {
+            Ok(opened) => {
+                // There is no saying that attributes may not be kept. A new file is empty: whatever makes it larger
+                // tells the kernel that they changed, and what it asks for then it may not keep.
+                match &opened.id {
+                    Some(id) => {
+                        reply.created_passthrough(&ttl, &attr, GENERATION, opened.handle, opened.flags, id);
+                    }
+                    None => reply.created(&ttl, &attr, GENERATION, opened.handle, opened.flags),
+                }
             }
-            Ok(Opened { id: None, .. }) => {
-                reply.created(&ttl, &attr, GENERATION, handle, FopenFlags::FOPEN_KEEP_CACHE);
-            }
-            Err(e) => reply.error(errno(e)),
-        }
-    }
-
-    /// Reads for the kernel.
-    pub(super) fn read(&self, node: INodeNo, offset: u64, size: u32, reply: ReplyData) {
-        let mut buffer = vec![0; size as usize];
-        match self.overlay.read(node.0, offset, &mut buffer) {
-            Ok(length) => reply.data(&buffer[..length]),
             Err(e) => reply.error(errno(e)),
         }
     }
 
     /// Writes for the kernel.
-    pub(super) fn write(&self, node: INodeNo, offset: u64, data: &[u8], ids: SetIds, reply: ReplyWrite) {
-        match self.overlay.write(node.0, offset, data, ids) {
-            Ok(()) => reply.written(data.len() as u32),
+    pub(super) fn reply_write(result: Result<usize, Error>, reply: ReplyWrite) {
+        match result {
+            Ok(length) => reply.written(length as u32),
             Err(e) => reply.error(errno(e)),
         }
     }
+
+    /// Reads for the kernel.
+    pub(super) fn read(&self, node: INodeNo, offset: u64, size: u32) -> Result<Vec<u8>, Error> {
+        let mut buffer = vec![0; size as usize];
+        let length = self.overlay.read(node.0, offset, &mut buffer)?;
+        buffer.truncate(length);
+        Ok(buffer)
+    }
 }
 
-fn open_flags(direct: bool) -> FopenFlags {
-    let flags = FopenFlags::FOPEN_NOFLUSH;
-    if direct { flags | FopenFlags::FOPEN_DIRECT_IO } else { flags }
+/// The kernel, as the union sees it.
+#[derive(Debug)]
+struct Kernel {
+    notifier: Arc<OnceLock<Notifier>>,
+    waiting: Arc<Waiting>,
+}
+
+impl Observer for Kernel {
+    fn attributes_changed(&self, node: u64) {
+        tell_attributes_changed(&self.notifier, node);
+    }
+
+    fn work_ended(&self, node: u64) {
+        self.waiting.wake(node);
+    }
+}
+
+/// Makes the kernel ask for the attributes of an inode when they are needed next.
+///
+/// The kernel waits where the inode is just being evicted, and an eviction may wait for an answer of ours. It never does for
+/// a directory, which has no pages under way, nor is the file evicted that a request under way is about. So this is safe on
+/// any thread for these, and for no others.
+fn tell_attributes_changed(notifier: &OnceLock<Notifier>, node: u64) {
+    if let Some(Err(e)) = notifier.get().map(|n| n.inval_inode(INodeNo(node), -1, 0)) {
+        log::debug!("attributes of node {node} not dropped: {e}");
+    }
 }
 
 /// Answers with success or an error alone.
 pub(super) fn reply_empty(result: Result<(), Error>, reply: ReplyEmpty) {
     match result {
         Ok(()) => reply.ok(),
+        Err(e) => reply.error(errno(e)),
+    }
+}
+
+/// Answers with bytes.
+pub(super) fn reply_data(data: Result<Vec<u8>, Error>, reply: ReplyData) {
+    match data {
+        Ok(data) => reply.data(&data),
         Err(e) => reply.error(errno(e)),
     }
 }

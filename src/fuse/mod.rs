@@ -5,12 +5,14 @@ mod busy_poll;
 mod convert;
 mod core;
 mod gate;
+mod listing;
 mod opens;
 mod options;
 mod protocol;
 mod requests;
 mod service;
 pub mod session;
+mod task;
 mod workers;
 
 pub use gate::{Gate, Shut};

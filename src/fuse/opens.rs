@@ -1,193 +1,230 @@
-//! Files that the kernel reads and writes by itself: one backing id per inode for as long as it is open.
+//! How the open files of an inode are read and written: by the kernel itself on a backing file (passthrough), or through
+//! the kernel's page cache by the daemon.
 //!
-//! The kernel re-opens the backing file with each caller's flags, so an id of a lower's file must never serve an
-//! opening for writing: the write would land in the layer.
+//! The kernel allows one way at a time for an inode, and one backing file, which it opens anew with each caller's flags.
+//! So a backing file must stay the inode's file for as long as anybody has it open. A file of the upper does; a lower's
+//! does only in a union that cannot copy it up. The table of states and events:
 //!
-//! Ids of lowers' files are kept for a while after the last handle is closed: headers, libraries and modules are opened
-//! again and again.
+//! | open files | open | the last one is closed |
+//! |---|---|---|
+//! | none | passthrough where the backing file stays, else through the page cache | |
+//! | passthrough | the same backing file | none |
+//! | through the page cache | through the page cache, whatever the file is by now | none |
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use fuser::BackingId;
+use fuser::{BackingId, FileHandle, FopenFlags};
 use parking_lot::Mutex;
 
-use crate::overlay::{Backing, Condition, Error, Overlay, SetIds};
+use crate::overlay::{Backing, Error, Overlay, SetIds};
 
-/// So many files that nobody has open keep their ids.
-const MOST_IDLE: usize = 64;
+/// Handle of an opening that only reads.
+const READER: FileHandle = FileHandle(1);
+/// Handle of an opening that may write, of a caller who keeps set-id bits.
+const WRITER: FileHandle = FileHandle(2);
+/// Handle of an opening that may write, of another caller.
+const UNPRIVILEGED_WRITER: FileHandle = FileHandle(3);
 
-/// How a file is to be opened.
+/// What an open request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
-    /// For writing, too.
+pub struct OpenRequest {
+    /// Writing, too.
     pub write: bool,
-    /// Cut to nothing.
+    /// To be cut to nothing.
     pub truncate: bool,
-    /// Whether cutting keeps set-id bits.
+    /// Whether the caller's changes of content keep set-id bits.
     pub ids: SetIds,
 }
 
-/// The live opening of one inode, or an idle one that is kept.
-#[derive(Debug)]
-struct Live {
-    /// The kernel's id; none where it refused one, so that the daemon moves the bytes.
-    id: Option<Arc<BackingId>>,
-    /// Whether the backing file is the upper's.
-    upper: bool,
-    /// How many handles use it.
-    handles: usize,
-    /// Modification time of the backing file when it was opened first.
-    mtime: Option<(i64, u64)>,
-    backing: Backing,
-    /// Whether it stands among the idle ones, though it may be in use again.
-    queued: bool,
-    /// Whether it was used since it was looked at there.
-    used: bool,
-}
-
-impl Live {
-    /// Whether it may serve later openings when nobody has it open any more: files of the upper may be replaced.
-    fn is_worth_keeping(&self) -> bool {
-        !self.upper && self.id.is_some()
+impl OpenRequest {
+    /// The handle that tells on closing what it was opened for.
+    fn handle(self) -> FileHandle {
+        match (self.write, self.ids) {
+            (false, _) => READER,
+            (true, SetIds::Keep) => WRITER,
+            (true, SetIds::Drop(_)) => UNPRIVILEGED_WRITER,
+        }
     }
 }
 
-/// The place of one inode's opening.
-type Slot = Arc<Mutex<Option<Live>>>;
-
-/// What to answer to an opening.
+/// What to answer to an open request.
 #[derive(Debug)]
 pub struct Opened {
-    /// The backing id to name, if any.
+    /// The handle.
+    pub handle: FileHandle,
+    /// The flags beside passthrough.
+    pub flags: FopenFlags,
+    /// The backing file's id, for passthrough.
     pub id: Option<Arc<BackingId>>,
-    /// Whether writes are to come through the daemon, for set-id bits to be dropped.
-    pub direct: bool,
+    /// Whether attributes that the kernel keeps may be wrong from now on.
+    pub attributes_may_change: bool,
 }
 
-/// All live openings.
+/// A file that is read and written by the kernel itself.
+#[derive(Debug)]
+struct Passthrough {
+    id: Arc<BackingId>,
+    /// How many handles may write.
+    writers: usize,
+    /// How many of these are of callers whose writes drop set-id bits.
+    unprivileged: usize,
+    /// When the content had last changed at the time set-id bits were set while such handles were open.
+    set_ids_given: Option<(i64, u64)>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Passthrough(Passthrough),
+    PageCache,
+}
+
+/// The open files of one inode.
+#[derive(Debug)]
+struct OpenFiles {
+    handles: usize,
+    way: Way,
+}
+
+/// The place of one inode's open files.
+type Slot = Arc<Mutex<Option<OpenFiles>>>;
+
+/// All inodes that have open files.
 #[derive(Debug, Default)]
 pub struct Opens {
-    live: DashMap<u64, Slot>,
-    /// Inodes whose files nobody has open, or had not when they came here; the oldest first.
-    idle: Mutex<VecDeque<u64>>,
+    slots: DashMap<u64, Slot>,
+    /// How many handles the kernel may write through by itself.
+    passthrough_writers: AtomicUsize,
 }
 
 impl Opens {
-    /// Opens a file, with the id it has already or with one that `register` gets from the kernel. `made` is the file
-    /// itself where it is new, and open already.
+    /// Opens a file; `register` gets the kernel's id for a backing file. `made` is the file itself where it is new.
     ///
     /// # Errors
-    /// [`Error::Stale`] where readers hold the lower's file and a writer comes: the file was copied up, and
-    /// the kernel finds the copy when it looks the name up again.
+    /// Those of copying the file up for a writer, and of opening it.
     pub fn open(
         &self,
         overlay: &Overlay,
         node: u64,
-        wish: Wish,
+        request: OpenRequest,
         made: Option<Backing>,
         register: impl FnOnce(&Backing) -> std::io::Result<BackingId>,
     ) -> Result<Opened, Error> {
-        let slot = self.live.entry(node).or_default().clone();
+        if made.is_none() && (request.write || request.truncate) {
+            overlay.prepare_writing(node, request.truncate, request.ids)?;
+        }
+        let slot = self.slots.entry(node).or_default().clone();
         let mut slot = slot.lock();
-        let write = wish.write || wish.truncate;
-        if slot.as_ref().is_some_and(|live| live.handles == 0) && (write || !overlay.is_lower_file(node)?) {
-            slot.take();
-        }
-        if let Some(live) = &mut *slot {
-            if write && !live.upper {
-                overlay.copy_up_apart(node, wish.truncate)?;
-                return Err(Error::Stale);
-            }
-            if wish.truncate {
-                overlay.open_for_writing(node, true, wish.ids)?;
-            }
-            live.handles += 1;
-            live.used = true;
-            let direct = wish.write && live.backing.condition().set_ids;
-            return Ok(Opened { id: live.id.clone(), direct });
-        }
-        let backing = match made {
-            Some(made) => made,
-            None if write => overlay.open_for_writing(node, wish.truncate, wish.ids)?,
-            None => overlay.open_for_reading(node)?,
+        let open = match &mut *slot {
+            Some(open) => open,
+            None => slot.insert(first_open(overlay, node, made, register)?),
         };
-        let id = register(&backing).inspect_err(|e| log::debug!("no passthrough for inode {node}: {e}"));
-        let Condition { mtime, set_ids: direct } =
-            if wish.write { backing.condition() } else { Condition::default() };
-        let id = id.ok().map(Arc::new);
-        let upper = backing.upper;
-        let live = Live { id: id.clone(), upper, handles: 1, mtime, backing, queued: false, used: false };
-        *slot = Some(live);
-        Ok(Opened { id, direct })
-    }
-
-    /// One handle of the inode is closed; returns whether its attributes may have changed behind the kernel's back.
-    pub fn release(&self, node: u64, was_writer: bool) -> bool {
-        let Some(slot) = self.live.get(&node).map(|slot| slot.clone()) else { return false };
-        let (moved, idle, closed) = {
-            let mut slot = slot.lock();
-            let Some(live) = &mut *slot else { return false };
-            live.handles = live.handles.saturating_sub(1);
-            let moved = was_writer && live.backing.condition().mtime != live.mtime;
-            match live.handles {
-                0 if live.is_worth_keeping() => (moved, !std::mem::replace(&mut live.queued, true), None),
-                0 => (moved, false, slot.take()),
-                _ => (moved, false, None),
-            }
-        };
-        if idle {
-            self.keep(node);
-        } else if closed.is_some() {
-            drop(closed);
-            drop(slot);
-            self.forget_empty(node);
-        }
-        moved
-    }
-
-    /// Keeps the file of an inode that nobody has open any more, and lets another one go where there are too many.
-    fn keep(&self, node: u64) {
-        let mut idle = self.idle.lock();
-        idle.push_back(node);
-        while idle.len() > MOST_IDLE {
-            let Some(oldest) = idle.pop_front() else { return };
-            if self.let_go(oldest) {
-                idle.push_back(oldest);
+        let keep_cache = open.handles > 0 || !overlay.is_upper(node)?;
+        open.handles += 1;
+        let (mut flags, mut id, mut attributes_may_change) = (FopenFlags::empty(), None, false);
+        match &mut open.way {
+            Way::PageCache if keep_cache => flags = FopenFlags::FOPEN_KEEP_CACHE,
+            Way::PageCache => {}
+            Way::Passthrough(passthrough) => {
+                flags = FopenFlags::FOPEN_NOFLUSH;
+                id = Some(passthrough.id.clone());
+                if request.write {
+                    attributes_may_change = passthrough.writers == 0;
+                    passthrough.writers += 1;
+                    passthrough.unprivileged += usize::from(request.ids != SetIds::Keep);
+                    self.passthrough_writers.fetch_add(1, Ordering::Relaxed);
+                    // Then writes come through the daemon, and drop them.
+                    if overlay.has_set_ids(node)? {
+                        flags |= FopenFlags::FOPEN_DIRECT_IO;
+                    }
+                }
             }
         }
+        Ok(Opened { handle: request.handle(), flags, id, attributes_may_change })
     }
 
-    /// Closes a file that is kept, unless somebody has it open; returns whether it was used meanwhile, so that it is to be
-    /// kept for another round.
-    fn let_go(&self, node: u64) -> bool {
-        let Some(slot) = self.live.get(&node).map(|slot| slot.clone()) else { return false };
+    /// One handle of the inode is closed.
+    pub fn release(&self, node: u64, handle: FileHandle) {
+        let Some(slot) = self.slots.get(&node).map(|slot| slot.clone()) else { return };
         let closed = {
             let mut slot = slot.lock();
-            let Some(live) = &mut *slot else { return false };
-            if live.handles == 0 && std::mem::replace(&mut live.used, false) {
-                return true;
+            let Some(open) = &mut *slot else { return };
+            open.handles = open.handles.saturating_sub(1);
+            if let (Way::Passthrough(passthrough), WRITER | UNPRIVILEGED_WRITER) = (&mut open.way, handle) {
+                passthrough.writers = passthrough.writers.saturating_sub(1);
+                passthrough.unprivileged -=
+                    usize::from(handle == UNPRIVILEGED_WRITER).min(passthrough.unprivileged);
+                self.passthrough_writers.fetch_sub(1, Ordering::Relaxed);
             }
-            live.queued = false;
-            if live.handles == 0 { slot.take() } else { None }
+            if open.handles == 0 { slot.take() } else { None }
         };
-        drop(closed);
-        drop(slot);
-        self.forget_empty(node);
-        false
+        if closed.is_some() {
+            drop((closed, slot));
+            self.slots.remove_if(&node, |_, slot| Arc::strong_count(slot) == 1 && slot.lock().is_none());
+        }
     }
 
-    /// Frees the place of an inode that has no opening.
-    fn forget_empty(&self, node: u64) {
-        self.live.remove_if(&node, |_, slot| Arc::strong_count(slot) == 1 && slot.lock().is_none());
+    /// Whether the kernel may change the file by itself at any time, so that its attributes must not be remembered.
+    pub fn is_written(&self, node: u64) -> bool {
+        self.with_passthrough(node, |passthrough| passthrough.writers > 0).unwrap_or(false)
     }
 
-    /// Whether readers hold the lower's file of this inode.
-    pub fn reads_lower(&self, node: u64) -> bool {
-        let slot = self.live.get(&node).map(|slot| slot.clone());
-        slot.is_some_and(|slot| {
-            slot.lock().as_ref().is_some_and(|live| live.handles > 0 && live.is_worth_keeping())
+    /// Set-id bits were set: writes by handles that are open already would not drop them.
+    pub fn set_ids_given(&self, overlay: &Overlay, node: u64) {
+        self.with_passthrough(node, |passthrough| {
+            if passthrough.unprivileged > 0 {
+                passthrough.set_ids_given = overlay.content_changed(node).ok();
+            }
+        });
+    }
+
+    /// Whether somebody who may not keep set-id bits may have written since they were set.
+    pub fn owes_set_ids(&self, overlay: &Overlay, node: u64) -> bool {
+        self.with_passthrough(node, |passthrough| match passthrough.set_ids_given {
+            Some(given) if overlay.content_changed(node).is_ok_and(|now| now != given) => {
+                passthrough.set_ids_given = None;
+                true
+            }
+            _ => false,
         })
+        .unwrap_or(false)
     }
+
+    fn with_passthrough<T>(&self, node: u64, look: impl FnOnce(&mut Passthrough) -> T) -> Option<T> {
+        if self.passthrough_writers.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let slot = self.slots.get(&node)?.clone();
+        let mut slot = slot.lock();
+        match &mut slot.as_mut()?.way {
+            Way::Passthrough(passthrough) => Some(look(passthrough)),
+            Way::PageCache => None,
+        }
+    }
+}
+
+/// Decides for the first open file of an inode which way they all go.
+fn first_open(
+    overlay: &Overlay,
+    node: u64,
+    made: Option<Backing>,
+    register: impl FnOnce(&Backing) -> std::io::Result<BackingId>,
+) -> Result<OpenFiles, Error> {
+    let way = match made.map_or_else(|| overlay.open_backing(node), |made| Ok(Some(made)))? {
+        None => Way::PageCache,
+        Some(backing) => match register(&backing) {
+            Ok(id) => Way::Passthrough(Passthrough {
+                id: Arc::new(id),
+                writers: 0,
+                unprivileged: 0,
+                set_ids_given: None,
+            }),
+            Err(e) => {
+                log::debug!("no passthrough for inode {node}: {e}");
+                Way::PageCache
+            }
+        },
+    };
+    Ok(OpenFiles { handles: 0, way })
 }

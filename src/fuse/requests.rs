@@ -1,11 +1,12 @@
 //! The requests of the kernel, one method each: convert, call the engine, answer. What decides is in the files
 //! beside this one.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags,
@@ -14,11 +15,12 @@ use fuser::{
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::overlay::{Changes, Kind, NewFile, NewMode, ROOT_NODE, RenameMode, SetIds, Span};
+use crate::overlay::{Changes, Error, Kind, NewFile, NewMode, Patience, RenameMode, SetIds, Span};
 
-use super::convert::{caller, decode_device, errno, file_attr, file_type, no_attr, set_time};
-use super::core::{GENERATION, WRITER, reply_empty, reply_xattr};
-use super::opens::Wish;
+use super::convert::{caller, decode_device, errno, set_time};
+use super::core::{Core, reply_data, reply_empty, reply_xattr};
+use super::listing::{fill, fill_plus};
+use super::opens::OpenRequest;
 use super::protocol::agree;
 use super::service::Service;
 
@@ -34,7 +36,16 @@ impl Filesystem for Service {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _turn = self.busy_poll.turn();
-        self.core.reply_entry(self.core.overlay.lookup(parent.0, name), reply);
+        let found = Patience::Short.run(|| self.core.overlay.lookup(parent.0, name));
+        if !matches!(found, Err(Error::Long | Error::Busy(_))) {
+            return self.core.reply_entry(found, reply);
+        }
+        let name = name.to_os_string();
+        self.serve(
+            reply,
+            move |core, _| core.overlay.lookup(parent.0, &name),
+            |core, reply, found| core.reply_entry(found, reply),
+        );
     }
 
     fn forget(&self, _request: &Request, node: INodeNo, nlookup: u64) {
@@ -44,10 +55,11 @@ impl Filesystem for Service {
 
     fn getattr(&self, _request: &Request, node: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let _turn = self.busy_poll.turn();
-        match self.core.overlay.getattr(node.0) {
-            Ok(attr) => reply.attr(&self.core.ttl, &file_attr(&attr, attr.ino)),
-            Err(e) => reply.error(errno(e)),
-        }
+        self.serve(
+            reply,
+            move |core, _| core.overlay.getattr(node.0),
+            move |core, reply, attr| core.reply_attr(node, attr, reply),
+        );
     }
 
     fn setattr(
@@ -71,17 +83,21 @@ impl Filesystem for Service {
         let _turn = self.busy_poll.turn();
         let changes =
             Changes { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
-        let ids = self.core.set_ids(request.uid());
-        let slow = self.is_slow(node) && (size.is_some() || !self.core.overlay.copies_metadata_alone());
-        self.change(slow, move |core| core.setattr(node, changes, ids, reply));
+        let ids = self.core.set_ids(caller(request));
+        self.change(
+            reply,
+            move |core, _| core.setattr(node, changes, ids),
+            move |core, reply, attr| core.reply_attr(node, attr, reply),
+        );
     }
 
     fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
         let _turn = self.busy_poll.turn();
-        match self.core.overlay.readlink(node.0) {
-            Ok(target) => reply.data(&target),
-            Err(e) => reply.error(errno(e)),
-        }
+        self.serve(
+            reply,
+            move |core, _| core.overlay.readlink(node.0),
+            |_, reply, target| reply_data(target, reply),
+        );
     }
 
     fn mknod(
@@ -118,24 +134,35 @@ impl Filesystem for Service {
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _turn = self.busy_poll.turn();
         let name = name.to_os_string();
-        self.change(false, move |core| reply_empty(core.overlay.unlink(parent.0, &name), reply));
+        self.change(
+            reply,
+            move |core, _| core.overlay.unlink(parent.0, &name),
+            |_, reply, removed| reply_empty(removed, reply),
+        );
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _turn = self.busy_poll.turn();
         let name = name.to_os_string();
-        self.change(false, move |core| reply_empty(core.overlay.rmdir(parent.0, &name), reply));
+        self.change(
+            reply,
+            move |core, _| core.overlay.rmdir(parent.0, &name),
+            |_, reply, removed| reply_empty(removed, reply),
+        );
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let _turn = self.busy_poll.turn();
         let (name, target, caller) = (name.to_os_string(), target.to_owned(), caller(request));
-        self.change(false, move |core| {
-            let new = NewFile::Symlink(target.as_os_str());
-            let mode = NewMode { mode: 0o777, umask: 0 };
-            let made = core.overlay.create(parent.0, &name, new, mode, caller);
-            core.reply_entry(made.map(Some), reply);
-        });
+        self.change(
+            reply,
+            move |core, _| {
+                let new = NewFile::Symlink(target.as_os_str());
+                let mode = NewMode { mode: 0o777, umask: 0 };
+                core.overlay.create(parent.0, &name, new, mode, caller)
+            },
+            |core, reply, made| core.reply_entry(made.map(Some), reply),
+        );
     }
 
     fn rename(
@@ -159,10 +186,11 @@ impl Filesystem for Service {
             return reply.error(Errno::EINVAL);
         };
         let (name, newname) = (name.to_os_string(), newname.to_os_string());
-        self.change(false, move |core| {
-            let renamed = core.overlay.rename((parent.0, &name), (newparent.0, &newname), mode);
-            reply_empty(renamed, reply);
-        });
+        self.change(
+            reply,
+            move |core, _| core.overlay.rename((parent.0, &name), (newparent.0, &newname), mode),
+            |_, reply, renamed| reply_empty(renamed, reply),
+        );
     }
 
     fn link(
@@ -174,10 +202,12 @@ impl Filesystem for Service {
         reply: ReplyEntry,
     ) {
         let _turn = self.busy_poll.turn();
-        let (slow, newname) = (self.is_slow(node), newname.to_os_string());
-        self.change(slow, move |core| {
-            core.reply_entry(core.overlay.link(node.0, newparent.0, &newname).map(Some), reply);
-        });
+        let newname = newname.to_os_string();
+        self.change(
+            reply,
+            move |core, _| core.overlay.link(node.0, newparent.0, &newname),
+            |core, reply, linked| core.reply_entry(linked.map(Some), reply),
+        );
     }
 
     fn open(&self, request: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -185,11 +215,14 @@ impl Filesystem for Service {
         if !self.core.passes_through() {
             return reply.error(Errno::ENOSYS);
         }
-        let wish = self.wish(flags, request.uid());
-        if wish.write || wish.truncate {
-            return self.change(self.is_slow(node), move |core| core.open(node, wish, reply));
+        let request = self.open_request(request, flags);
+        let operation = move |core: &Core, reply: &mut ReplyOpen| core.open(node, request, reply);
+        let finish = move |core: &Core, reply, opened| core.reply_open(node, opened, reply);
+        if request.write || request.truncate {
+            self.change(reply, operation, finish);
+        } else {
+            self.serve(reply, operation, finish);
         }
-        self.core.open(node, wish, reply);
     }
 
     fn read(
@@ -204,12 +237,18 @@ impl Filesystem for Service {
         reply: ReplyData,
     ) {
         let _turn = self.busy_poll.turn();
-        self.dispatch(size >= LARGE_READ, move |core| core.read(node, offset, size, reply));
+        let operation = move |core: &Core, _: &mut ReplyData| core.read(node, offset, size);
+        let finish = |_: &Core, reply, data| reply_data(data, reply);
+        if size >= LARGE_READ {
+            self.serve_long(reply, operation, finish);
+        } else {
+            self.serve(reply, operation, finish);
+        }
     }
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -221,23 +260,29 @@ impl Filesystem for Service {
     ) {
         let _turn = self.busy_poll.turn();
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        let ids = if kill { SetIds::Drop } else { SetIds::Keep };
-        let slow = self.is_slow(node);
+        let ids = if kill { SetIds::Drop(caller(request)) } else { SetIds::Keep };
         // What mappings wrote is on its way from the page cache: its writer is not waiting for it, but memory may
         // be, and so may readers, who share a queue in the kernel with it.
-        if write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
-            if !slow {
-                return self.core.write(node, offset, data, ids, reply);
+        let from_mapping = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let pass = self.gate.pass();
+        if from_mapping || pass.is_some() {
+            let written = Patience::Short.run(|| self.core.overlay.write(node.0, offset, data, ids));
+            if !matches!(written, Err(Error::Long | Error::Busy(_))) {
+                Core::reply_write(written.map(|()| data.len()), reply);
+                return drop(pass);
             }
-            let data = data.to_vec();
-            return self.dispatch(true, move |core| core.write(node, offset, &data, ids, reply));
         }
-        if !slow && let Some(pass) = self.gate.pass() {
-            self.core.write(node, offset, data, ids, reply);
-            return drop(pass);
-        }
+        drop(pass);
         let data = data.to_vec();
-        self.change(slow, move |core| core.write(node, offset, &data, ids, reply));
+        let operation = move |core: &Core, _: &mut ReplyWrite| {
+            core.overlay.write(node.0, offset, &data, ids).map(|()| data.len())
+        };
+        let finish = |_: &Core, reply, written| Core::reply_write(written, reply);
+        if from_mapping {
+            self.serve(reply, operation, finish);
+        } else {
+            self.change(reply, operation, finish);
+        }
     }
 
     fn release(
@@ -251,13 +296,8 @@ impl Filesystem for Service {
         reply: ReplyEmpty,
     ) {
         let _turn = self.busy_poll.turn();
-        let moved = self.core.opens.release(node.0, handle == WRITER);
+        self.core.opens.release(node.0, handle);
         reply.ok();
-        if let (true, Some(notifier)) = (moved, self.core.notifier.get())
-            && let Err(e) = notifier.inval_inode(node, -1, 0)
-        {
-            log::debug!("attributes of node {node} not dropped: {e}");
-        }
     }
 
     fn fsync(
@@ -269,7 +309,11 @@ impl Filesystem for Service {
         reply: ReplyEmpty,
     ) {
         let _turn = self.busy_poll.turn();
-        self.dispatch(true, move |core| reply_empty(core.overlay.fsync(node.0, datasync), reply));
+        self.serve_long(
+            reply,
+            move |core, _| core.overlay.fsync(node.0, datasync),
+            |_, reply, synced| reply_empty(synced, reply),
+        );
     }
 
     fn opendir(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -282,16 +326,17 @@ impl Filesystem for Service {
         node: INodeNo,
         _handle: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
         let _turn = self.busy_poll.turn();
-        let listed = self.core.overlay.list(node.0, offset, |line| {
-            !reply.add(INodeNo(line.ino), line.next, file_type(line.kind), &line.name)
-        });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(e) => reply.error(errno(e)),
-        }
+        self.serve(
+            reply,
+            move |core, reply: &mut ReplyDirectory| fill(core, reply, node, offset),
+            |_, reply, filled| match filled {
+                Ok(()) => reply.ok(),
+                Err(e) => reply.error(errno(e)),
+            },
+        );
     }
 
     fn readdirplus(
@@ -300,44 +345,17 @@ impl Filesystem for Service {
         node: INodeNo,
         _handle: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
         let _turn = self.busy_poll.turn();
-        let core = &self.core;
-        let mut failure = None;
-        let listed = core.overlay.list(node.0, offset, |line| {
-            if line.name == "." || line.name == ".." {
-                let attr = fuser::FileAttr { kind: fuser::FileType::Directory, ..no_attr() };
-                let attr = fuser::FileAttr { ino: INodeNo(line.ino.max(ROOT_NODE)), ..attr };
-                return !reply.add(
-                    INodeNo(line.ino),
-                    line.next,
-                    &line.name,
-                    &Duration::ZERO,
-                    &attr,
-                    GENERATION,
-                );
-            }
-            let entry = match core.overlay.lookup_listed(node.0, &line.name) {
-                Ok(Some(entry)) => entry,
-                Ok(None) => return true,
-                Err(e) => {
-                    failure = Some(e);
-                    return false;
-                }
-            };
-            let ttl = core.entry_ttls(&entry).0;
-            let attr = file_attr(&entry.attr, entry.node);
-            let full = reply.add(INodeNo(entry.node), line.next, &line.name, &ttl, &attr, GENERATION);
-            if full {
-                core.overlay.forget(entry.node, 1);
-            }
-            !full
-        });
-        match (listed, failure) {
-            (Ok(()), None) => reply.ok(),
-            (Err(e), _) | (_, Some(e)) => reply.error(errno(e)),
-        }
+        self.serve(
+            reply,
+            move |core, reply: &mut ReplyDirectoryPlus| fill_plus(core, reply, node, offset),
+            |_, reply, filled| match filled {
+                Ok(()) => reply.ok(),
+                Err(e) => reply.error(errno(e)),
+            },
+        );
     }
 
     fn fsyncdir(
@@ -348,7 +366,11 @@ impl Filesystem for Service {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.dispatch(true, move |core| reply_empty(core.overlay.fsync_dir(node.0), reply));
+        self.serve_long(
+            reply,
+            move |core, _| core.overlay.fsync_dir(node.0),
+            |_, reply, synced| reply_empty(synced, reply),
+        );
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
@@ -380,33 +402,51 @@ impl Filesystem for Service {
     ) {
         let _turn = self.busy_poll.turn();
         let (name, value, caller) = (name.to_os_string(), value.to_vec(), caller(request));
-        self.change(false, move |core| {
-            reply_empty(core.overlay.setxattr(node.0, &name, &value, flags as u32, caller), reply);
-        });
+        self.change(
+            reply,
+            move |core, _| core.overlay.setxattr(node.0, &name, &value, flags as u32, caller),
+            |_, reply, set| reply_empty(set, reply),
+        );
     }
 
     fn getxattr(&self, _request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let _turn = self.busy_poll.turn();
-        reply_xattr(self.core.overlay.getxattr(node.0, name), size, reply);
+        let value = Patience::Short.run(|| self.core.overlay.getxattr(node.0, name));
+        if !matches!(value, Err(Error::Long | Error::Busy(_))) {
+            return reply_xattr(value, size, reply);
+        }
+        let name = name.to_os_string();
+        self.serve(
+            reply,
+            move |core, _| core.overlay.getxattr(node.0, &name),
+            move |_, reply, value| reply_xattr(value, size, reply),
+        );
     }
 
     fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
         let _turn = self.busy_poll.turn();
-        let names = self.core.overlay.listxattr(node.0, caller(request)).map(|names| {
-            let mut list = Vec::new();
-            for name in names {
-                list.extend_from_slice(name.as_encoded_bytes());
-                list.push(0);
-            }
-            list
-        });
-        reply_xattr(names, size, reply);
+        let caller = caller(request);
+        self.serve(
+            reply,
+            move |core, _| core.overlay.listxattr(node.0, caller),
+            move |_, reply, names| {
+                let list = names.map(|names| {
+                    let name = |name: OsString| [name.into_vec(), vec![0]].concat();
+                    names.into_iter().flat_map(name).collect()
+                });
+                reply_xattr(list, size, reply);
+            },
+        );
     }
 
     fn removexattr(&self, _request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _turn = self.busy_poll.turn();
         let name = name.to_os_string();
-        self.change(false, move |core| reply_empty(core.overlay.removexattr(node.0, &name), reply));
+        self.change(
+            reply,
+            move |core, _| core.overlay.removexattr(node.0, &name),
+            |_, reply, removed| reply_empty(removed, reply),
+        );
     }
 
     fn access(&self, _request: &Request, _node: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
@@ -426,14 +466,13 @@ impl Filesystem for Service {
     ) {
         let _turn = self.busy_poll.turn();
         let mode = NewMode { mode: mode & 0o7777, umask };
-        let wish = Wish { truncate: false, ..self.wish(OpenFlags(flags), request.uid()) };
+        let open = OpenRequest { truncate: false, ..self.open_request(request, OpenFlags(flags)) };
         let (name, caller) = (name.to_os_string(), caller(request));
-        self.change(false, move |core| {
-            match core.overlay.create_open(parent.0, &name, NewFile::Regular, mode, caller) {
-                Ok((entry, file)) => core.finish_create(&entry, file, wish, reply),
-                Err(e) => reply.error(errno(e)),
-            }
-        });
+        self.change(
+            reply,
+            move |core, _| core.overlay.create_open(parent.0, &name, NewFile::Regular, mode, caller),
+            move |core, reply, created| core.reply_create(created, open, reply),
+        );
     }
 
     fn ioctl(
@@ -461,9 +500,13 @@ impl Filesystem for Service {
         reply: ReplyEmpty,
     ) {
         let _turn = self.busy_poll.turn();
-        let ids = self.core.set_ids(request.uid());
+        let ids = self.core.set_ids(caller(request));
         let span = Span { offset, length };
-        self.change(true, move |core| reply_empty(core.overlay.fallocate(node.0, span, mode, ids), reply));
+        self.change_long(
+            reply,
+            move |core, _| core.overlay.fallocate(node.0, span, mode, ids),
+            |_, reply, allocated| reply_empty(allocated, reply),
+        );
     }
 
     fn lseek(
@@ -476,10 +519,14 @@ impl Filesystem for Service {
         reply: ReplyLseek,
     ) {
         let _turn = self.busy_poll.turn();
-        match self.core.overlay.lseek(node.0, offset, whence) {
-            Ok(offset) => reply.offset(offset),
-            Err(e) => reply.error(errno(e)),
-        }
+        self.serve(
+            reply,
+            move |core, _| core.overlay.lseek(node.0, offset, whence),
+            |_, reply: ReplyLseek, found| match found {
+                Ok(offset) => reply.offset(offset),
+                Err(e) => reply.error(errno(e)),
+            },
+        );
     }
 
     fn copy_file_range(
@@ -495,13 +542,12 @@ impl Filesystem for Service {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let ids = self.core.set_ids(request.uid());
-        self.change(true, move |core| {
-            let (from, to) = ((from.0, from_offset), (to.0, to_offset));
-            match core.overlay.copy_file_range(from, to, length, ids) {
-                Ok(copied) => reply.written(copied as u32),
-                Err(e) => reply.error(errno(e)),
-            }
-        });
+        let ids = self.core.set_ids(caller(request));
+        let (from, to) = ((from.0, from_offset), (to.0, to_offset));
+        self.change_long(
+            reply,
+            move |core, _| core.overlay.copy_file_range(from, to, length, ids),
+            |_, reply, copied| Core::reply_write(copied, reply),
+        );
     }
 }

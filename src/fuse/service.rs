@@ -5,15 +5,15 @@ use std::sync::{Arc, OnceLock};
 
 use fuser::{INodeNo, Notifier, OpenAccMode, OpenFlags, ReplyEntry, Request};
 
-use crate::overlay::{NewFile, NewMode, Overlay};
+use crate::overlay::{Error, NewFile, NewMode, Overlay};
 
 use super::busy_poll::BusyPoll;
 use super::convert::caller;
 use super::core::Core;
-use super::gate::{Gate, Pass};
-use super::opens::Wish;
+use super::gate::Gate;
+use super::opens::OpenRequest;
 use super::options::ServiceOptions;
-use super::workers::Workers;
+use super::task::Task;
 
 /// `O_TRUNC` of the protocol, which is Linux's.
 const O_TRUNC: i32 = 0o1000;
@@ -22,7 +22,6 @@ const O_TRUNC: i32 = 0o1000;
 #[derive(Debug)]
 pub struct Service {
     pub(super) core: Arc<Core>,
-    workers: Workers,
     pub(super) gate: Gate,
     pub(super) busy_poll: BusyPoll,
 }
@@ -32,7 +31,7 @@ impl Service {
     pub fn new(overlay: Overlay, options: ServiceOptions) -> Service {
         let busy_poll = BusyPoll::new(options.busy_poll);
         let core = Arc::new(Core::new(overlay, options));
-        Service { core, workers: Workers::new(), gate: Gate::default(), busy_poll }
+        Service { core, gate: Gate::default(), busy_poll }
     }
 
     /// What holds back changes while the union is to stay as it is.
@@ -45,18 +44,51 @@ impl Service {
         self.core.notifier.clone()
     }
 
-    /// Whether an operation on the file may have to copy its content first.
-    pub(super) fn is_slow(&self, node: INodeNo) -> bool {
-        self.core.overlay.copies_much(node.0)
+    /// Answers a request that changes nothing of the union: tried at once, gone on with elsewhere if it takes long.
+    pub(super) fn serve<T, R, O, F>(&self, reply: R, operation: O, finish: F)
+    where
+        R: Send + 'static,
+        O: Fn(&Core, &mut R) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&Core, R, Result<T, Error>) + Send + 'static,
+    {
+        Task { pass: None, reply, operation, finish }.start(&self.core);
     }
 
-    /// Runs `job` at once, or on a worker where it may take long.
-    pub(super) fn dispatch(&self, slow: bool, job: impl FnOnce(&Core) + Send + 'static) {
-        if slow {
-            let core = self.core.clone();
-            self.workers.run(move || job(&core));
-        } else {
-            job(&self.core);
+    /// The same for one that is known to take long.
+    pub(super) fn serve_long<T, R, O, F>(&self, reply: R, operation: O, finish: F)
+    where
+        R: Send + 'static,
+        O: Fn(&Core, &mut R) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&Core, R, Result<T, Error>) + Send + 'static,
+    {
+        Task { pass: None, reply, operation, finish }.start_long(&self.core);
+    }
+
+    /// As [`Service::serve`], for a request that changes something: it waits while the gate is shut.
+    pub(super) fn change<T, R, O, F>(&self, reply: R, operation: O, finish: F)
+    where
+        R: Send + 'static,
+        O: Fn(&Core, &mut R) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&Core, R, Result<T, Error>) + Send + 'static,
+    {
+        let core = self.core.clone();
+        let task = move |pass| Task { pass: Some(pass), reply, operation, finish }.start(&core);
+        if let Some((pass, task)) = self.gate.admit(task) {
+            task(pass);
+        }
+    }
+
+    /// As [`Service::change`], for one that is known to take long.
+    pub(super) fn change_long<T, R, O, F>(&self, reply: R, operation: O, finish: F)
+    where
+        R: Send + 'static,
+        O: Fn(&Core, &mut R) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&Core, R, Result<T, Error>) + Send + 'static,
+    {
+        let core = self.core.clone();
+        let task = move |pass| Task { pass: Some(pass), reply, operation, finish }.start_long(&core);
+        if let Some((pass, task)) = self.gate.admit(task) {
+            task(pass);
         }
     }
 
@@ -71,29 +103,16 @@ impl Service {
         reply: ReplyEntry,
     ) {
         let (name, caller) = (name.to_os_string(), caller(request));
-        self.change(false, move |core| {
-            let made = core.overlay.create(parent.0, &name, new, mode, caller);
-            core.reply_entry(made.map(Some), reply);
-        });
+        self.change(
+            reply,
+            move |core, _| core.overlay.create(parent.0, &name, new, mode, caller),
+            |core, reply, made| core.reply_entry(made.map(Some), reply),
+        );
     }
 
-    /// As [`Service::dispatch`], for a job that changes something: it waits while the gate is shut.
-    pub(super) fn change(&self, slow: bool, job: impl FnOnce(&Core) + Send + 'static) {
-        let core = self.core.clone();
-        let job = move |pass: Pass| {
-            job(&core);
-            drop(pass);
-        };
-        match self.gate.admit(job) {
-            Some((pass, job)) if slow => self.workers.run(move || job(pass)),
-            Some((pass, job)) => job(pass),
-            None => {}
-        }
-    }
-
-    /// What the flags of an opening ask for.
-    pub(super) fn wish(&self, flags: OpenFlags, uid: u32) -> Wish {
+    /// What the flags of an open request ask for.
+    pub(super) fn open_request(&self, request: &Request, flags: OpenFlags) -> OpenRequest {
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
-        Wish { write, truncate: flags.0 & O_TRUNC != 0, ids: self.core.set_ids(uid) }
+        OpenRequest { write, truncate: flags.0 & O_TRUNC != 0, ids: self.core.set_ids(caller(request)) }
     }
 }

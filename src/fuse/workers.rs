@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// The most threads at once.
-const MOST: usize = 8;
+const MOST: usize = 16;
 
 type Job = Box<dyn FnOnce() + Send>;
 

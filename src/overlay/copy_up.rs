@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use parking_lot::RwLockWriteGuard;
+
 use crate::format::names::Mark;
 use crate::format::origin::Origin;
 use crate::format::override_stat::{OverrideStat, OverrideType};
@@ -18,13 +20,17 @@ use crate::sys::{Errno, handle};
 
 use super::access::Access;
 use super::attr::{Kind, RealStat};
+use super::barrier::Barrier;
 use super::copy_attributes::{ignore_unsupported, timestamps};
 use super::dir_index::Place;
 use super::error::{Error, Result};
-use super::inode::{APART, Inode, NOT_METACOPY, Source};
+use super::inode::{Inode, NOT_METACOPY};
 use super::marks;
 use super::name::Name;
+use super::object::Object;
+use super::observer::LongWork;
 use super::real_dir::{LayerNo, RealDir, UPPER};
+use super::state::{Source, State};
 use super::union::{Overlay, device_number};
 
 /// File capabilities, which any write drops.
@@ -58,6 +64,15 @@ struct Prepared {
     file: Arc<OwnedFd>,
     /// Its name in the work directory; none where the file system has unnamed files.
     name: Option<OsString>,
+    /// What the inode becomes.
+    object: Object,
+}
+
+impl Prepared {
+    fn new(file: Arc<OwnedFd>, name: Option<OsString>) -> Result<Prepared> {
+        let object = Object::of(&fs::fstat(&*file)?);
+        Ok(Prepared { file, name, object })
+    }
 }
 
 impl Overlay {
@@ -67,9 +82,6 @@ impl Overlay {
     /// [`Error::ReadOnly`] without an upper; ENOSPC, EIO and other failures leave everything as it was.
     pub(super) fn copy_up(&self, inode: &Arc<Inode>, content: Content) -> Result<()> {
         self.upper()?;
-        if inode.knows(APART) {
-            return Err(Error::Stale);
-        }
         loop {
             if inode.is_upper() {
                 self.link_up(inode)?;
@@ -78,19 +90,27 @@ impl Overlay {
             if !inode.is_nameless() {
                 self.copy_up_parents(inode)?;
             }
-            let _ops = inode.ops.lock();
+            if inode.is_dir() {
+                // Made while the lower is alone, the index keeps the positions of a listing that is under way.
+                self.index_of(inode)?;
+            }
+            let _ops = inode.lock_ops()?;
             if inode.is_upper() {
                 continue;
             }
             if inode.is_nameless() {
-                return CopyUp::new(self, inode, content)?.keep_unnamed();
+                let copy = CopyUp::new(self, inode, content)?;
+                let _work = copy.begin_work()?;
+                return copy.keep_unnamed();
             }
             let Some((parent, name)) = inode.location() else { return Err(Error::NotFound) };
             if !parent.is_upper() {
                 continue;
             }
             // Once it is the upper's, its other names follow.
-            CopyUp::new(self, inode, content)?.run(&parent, &name)?;
+            let copy = CopyUp::new(self, inode, content)?;
+            let _work = copy.begin_work()?;
+            copy.run(&parent, &name)?;
         }
     }
 
@@ -100,12 +120,16 @@ impl Overlay {
         if !self.config.index || inode.kind != Kind::File || inode.is_nameless() {
             return Ok(());
         }
-        let _ops = inode.ops.lock();
+        let _ops = inode.lock_ops()?;
         if inode.is_upper() {
             return Ok(());
         }
         let copy = CopyUp::new(self, inode, Content::AttributesSuffice)?;
-        if copy.index_name().is_some() { copy.keep_unnamed() } else { Ok(()) }
+        if copy.index_name().is_none() {
+            return Ok(());
+        }
+        let _work = copy.begin_work()?;
+        copy.keep_unnamed()
     }
 
     /// Copies up the directories above, from the top down.
@@ -145,9 +169,13 @@ impl Overlay {
         if inode.kind != Kind::File || content == Content::AttributesSuffice || inode.knows(NOT_METACOPY) {
             return Ok(());
         }
-        let _ops = inode.ops.lock();
-        let access = self.access(inode)?;
+        let _ops = inode.lock_ops()?;
+        let access = self.access_held(inode)?;
         let Some((dir, name)) = self.data_place(inode, &access)? else { return Ok(()) };
+        let _work = match content {
+            Content::Truncated => None,
+            _ => Some(self.begin_long_work(inode)?),
+        };
         let upper = access.open(OFlags::RDWR)?;
         let before = fs::fstat(&upper)?;
         if content == Content::Truncated {
@@ -174,6 +202,7 @@ impl Overlay {
         inode.learn(NOT_METACOPY);
         inode.with_file_mut(|file| file.data = None);
         self.table.files.close(inode);
+        self.tell_attributes_changed(inode);
         Ok(())
     }
 
@@ -230,10 +259,20 @@ impl Overlay {
 impl<'a> CopyUp<'a> {
     fn new(overlay: &'a Overlay, inode: &'a Arc<Inode>, content: Content) -> Result<CopyUp<'a>> {
         let layer = inode.state.read().layer;
-        let source = overlay.access(inode)?;
+        let source = overlay.access_held(inode)?;
         let real = overlay.real_stat(&source, layer, Some(inode.kind))?;
         let origin = overlay.origin_of(&source, layer);
         Ok(CopyUp { overlay, inode, source, real, layer, origin, content })
+    }
+
+    /// Says that long work begins where content is copied or synced.
+    fn begin_work(&self) -> Result<Option<LongWork<'a>>> {
+        if self.inode.kind != Kind::File || self.is_metacopy() {
+            return Ok(None);
+        }
+        let copies = self.content != Content::Truncated && self.real.st.st_size > 0;
+        let syncs = !self.overlay.config.volatile && self.overlay.upper()?.features.barrier == Barrier::Sync;
+        if copies || syncs { self.overlay.begin_long_work(self.inode).map(Some) } else { Ok(None) }
     }
 
     /// Prepares, publishes, and lets the inode know.
@@ -241,13 +280,11 @@ impl<'a> CopyUp<'a> {
         let dir = parent.source_in(UPPER).ok_or(Error::NotFound)?;
         let fd = self.overlay.dirs.fd(&dir)?;
         self.overlay.mark_impure(parent)?;
-        if self.inode.is_dir() {
-            // Made while the lower is alone, the index keeps the positions of a listing that is under way.
-            self.overlay.index_of(self.inode)?;
-        }
         let prepared = self.prepare()?;
         let index_name = self.index_name();
         let _entries = parent.entries.lock();
+        // Whoever finds the copy before the inode knows of it waits for us.
+        self.overlay.table.know_object(prepared.object, self.inode);
         let published = self.overlay.keeping_times(&fd, || {
             if let Some(index_name) = &index_name {
                 self.overlay.publish_in_index(&prepared.file, index_name, self.links(), 2)?;
@@ -255,10 +292,11 @@ impl<'a> CopyUp<'a> {
             self.publish(&prepared, &fd, name)
         });
         if let Err(e) = published {
+            self.overlay.table.unknow_object(prepared.object, self.inode);
             self.discard(&prepared, index_name.as_deref());
             return Err(e);
         }
-        self.became_upper(parent, &dir, name, index_name);
+        self.became_upper(parent, &dir, name, prepared.object, index_name);
         Ok(())
     }
 
@@ -267,40 +305,46 @@ impl<'a> CopyUp<'a> {
         if self.inode.kind != Kind::File {
             return Err(Error::NotFound);
         }
-        let Prepared { file: copy, name } = self.prepare_file()?;
+        let Prepared { file: copy, name, object } = self.prepare_file()?;
         let index_name = self.index_name().filter(|_| !self.inode.is_unlinked());
-        let published = match &index_name {
-            Some(index_name) => self.overlay.publish_in_index(&copy, index_name, self.links(), 1),
-            None => Ok(()),
+        let work = &self.overlay.upper()?.work;
+        self.overlay.table.know_object(object, self.inode);
+        let kept = match &index_name {
+            Some(index_name) => {
+                self.overlay.publish_in_index(&copy, index_name, self.links(), 1).map(|()| None)
+            }
+            None => self.overlay.held.hold(copy, work).map(Some),
         };
         if let Some(name) = &name {
-            self.overlay.upper()?.work.discard(name);
+            work.discard(name);
         }
-        published?;
-        self.know_content();
-        let mut state = self.inode.state.write();
-        state.layer = UPPER;
-        let file = state.file.get_or_insert_with(Box::default);
-        file.nlink = index_name.as_ref().map(|_| self.links()).or(file.nlink);
-        file.pinned = if index_name.is_none() { Some(copy) } else { None };
-        file.index_name = index_name;
-        file.linked_up = false;
-        file.data = None;
-        drop(state);
+        let held = kept.inspect_err(|_| self.overlay.table.unknow_object(object, self.inode))?;
+        {
+            let mut state = self.become_copy(object);
+            let file = state.file.get_or_insert_with(Box::default);
+            file.nlink = index_name.as_ref().map(|_| self.links()).or(file.nlink);
+            file.held = held;
+            file.index_name = index_name;
+            file.linked_up = false;
+            file.data = None;
+        }
+        self.overlay.table.files.close(self.inode);
         self.overlay.lost_links.remove(&self.inode.ino);
+        self.overlay.tell_attributes_changed(self.inode);
         Ok(())
     }
 
-    /// Lets the inode know what its copy holds.
-    fn know_content(&self) {
-        if self.inode.kind == Kind::File {
-            if self.is_metacopy() {
-                self.inode.unlearn(NOT_METACOPY);
-            } else {
-                self.inode.learn(NOT_METACOPY);
-            }
-            self.overlay.table.files.close(self.inode);
+    /// Lets the inode know what it is and holds from now on.
+    fn become_copy(&self, object: Object) -> RwLockWriteGuard<'_, State> {
+        let is_metacopy = self.is_metacopy();
+        let mut state = self.inode.state.write();
+        (state.layer, state.object) = (UPPER, object);
+        if is_metacopy {
+            self.inode.unlearn(NOT_METACOPY);
+        } else {
+            self.inode.learn(NOT_METACOPY);
         }
+        state
     }
 
     /// Whether only attributes are copied.
@@ -351,7 +395,7 @@ impl<'a> CopyUp<'a> {
             name.inspect(|name| work.discard(name));
             return Err(e);
         }
-        Ok(Prepared { file, name })
+        Prepared::new(file, name)
     }
 
     fn fill_file(&self, file: &Arc<OwnedFd>) -> Result<()> {
@@ -390,7 +434,7 @@ impl<'a> CopyUp<'a> {
             Ok(file)
         });
         match made {
-            Ok(file) => Ok(Prepared { file, name: Some(name) }),
+            Ok(file) => Prepared::new(file, Some(name)),
             Err(Error::System(Errno::EXIST)) => Err(Error::System(Errno::EXIST)),
             Err(e) => {
                 work.discard(&name);
@@ -467,12 +511,17 @@ impl<'a> CopyUp<'a> {
     }
 
     /// From now on the inode is the copy.
-    fn became_upper(&self, parent: &Inode, dir: &Arc<RealDir>, name: &Name, index_name: Option<Name>) {
-        self.know_content();
-        let mut state = self.inode.state.write();
-        state.layer = UPPER;
+    fn became_upper(
+        &self,
+        parent: &Inode,
+        dir: &Arc<RealDir>,
+        name: &Name,
+        object: Object,
+        index_name: Option<Name>,
+    ) {
+        let mut state = self.become_copy(object);
         if let Some(own) = &mut state.dir {
-            let source = Source { dir: RealDir::child(dir, name.clone()), file_whiteouts: false };
+            let source = Source { dir: RealDir::child(dir, name.clone(), object), file_whiteouts: false };
             own.sources.insert(0, source);
             own.default_acl = None;
         }
@@ -487,6 +536,8 @@ impl<'a> CopyUp<'a> {
             file.linked_up = file.other_names.is_empty();
         }
         drop(state);
+        // After the inode knows its copy: what is opened from now on is that.
+        self.overlay.table.files.close(self.inode);
         // What is left of the lower's count is in the index entry, or no longer counts.
         self.overlay.lost_links.remove(&self.inode.ino);
         let index = parent.with_dir(|d| d.index.clone()).ok().flatten();
@@ -501,5 +552,7 @@ impl<'a> CopyUp<'a> {
             };
             entry.below = true;
         }
+        self.overlay.tell_attributes_changed(self.inode);
+        self.overlay.tell_attributes_changed(parent);
     }
 }

@@ -14,14 +14,16 @@ use crate::sys::xattr::{Target, getxattr_opt, setxattr};
 
 use super::access::Access;
 use super::attr::{Kind, S_ISGID};
+use super::caller::Caller;
 use super::dir_index::{Entry as IndexEntry, Place};
 use super::error::{Error, Result};
 use super::file::Backing;
 use super::inode::Inode;
 use super::lookup::{Entry, Found};
 use super::marks::{self, Marks, Opaque};
+use super::object::Object;
 use super::real_dir::{RealDir, UPPER};
-use super::union::{Caller, Overlay};
+use super::union::Overlay;
 
 /// What is to be made.
 #[derive(Debug, Clone, Copy)]
@@ -148,7 +150,7 @@ impl Create<'_> {
             }
         };
         let entry = self.finish(spot, file.clone())?;
-        Ok((entry, file.map(|fd| Backing { fd, upper: true })))
+        Ok((entry, file.map(|fd| Backing { fd })))
     }
 
     /// What the merged index knows of the name.
@@ -329,13 +331,14 @@ impl Create<'_> {
         overlay.note_new_entry(self.parent, self.name, kind, real.st.st_ino, spot.below)?;
         let mut sources = Vec::new();
         if kind == Kind::Directory {
-            let dir = RealDir::child(&self.dir, self.name.into());
-            sources.push(super::inode::Source { dir, file_whiteouts: false });
+            let dir = RealDir::child(&self.dir, self.name.into(), Object::of(&real.st));
+            sources.push(super::state::Source { dir, file_whiteouts: false });
         }
         let opaque = if spot.below { Opaque::Yes } else { Opaque::No };
         let marks = Marks { opaque, ..Marks::default() };
         let found = Found { real, ino, layer: UPPER, sources, marks, index_name: None };
-        overlay.hand_out(self.parent, self.name, found)
+        let inode = overlay.adopt_settled(self.parent, self.name, &found)?;
+        overlay.remember(&inode, found.real, UPPER)
     }
 }
 

@@ -50,6 +50,12 @@ pub enum Error {
     /// A mark in a layer is damaged or leads nowhere.
     #[error("damaged layer")]
     DamagedLayer,
+    /// The calling thread has no time for what is needed ([`super::Patience`]); nothing has changed for good.
+    #[error("resource temporarily unavailable")]
+    Long,
+    /// Others are at long work on the inode of this node, and the calling thread is not to wait for them.
+    #[error("resource temporarily unavailable")]
+    Busy(u64),
     /// A system call on a layer failed.
     #[error("{0}")]
     System(Errno),
@@ -72,6 +78,7 @@ impl Error {
             Error::Stale => Errno::STALE,
             Error::Unsupported => Errno::OPNOTSUPP,
             Error::DamagedLayer => Errno::IO,
+            Error::Long | Error::Busy(_) => Errno::AGAIN,
             Error::System(errno) => errno,
         }
     }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use crate::format::names::Mark;
 use crate::format::redirect::Redirect;
-use crate::sys::fs::{self, AtFlags, FallocateFlags, Mode, OFlags, StatVfs};
-use crate::sys::xattr::{getxattr_opt, setxattr};
+use crate::sys::fs::{self, AtFlags, FallocateFlags, OFlags, StatVfs};
+use crate::sys::xattr::setxattr;
 use crate::sys::{Errno, dir};
 
 use super::access::Access;
 use super::attr::{Attr, Kind, S_ISGID, S_ISUID, S_IXGRP};
+use super::caller::Caller;
 use super::copy_up::Content;
 use super::error::{Error, Result};
-use super::inode::{APART, Inode, NOT_METACOPY};
+use super::inode::{Inode, NOT_METACOPY};
 use super::marks;
 use super::name::Name;
-use super::real_dir::{LayerNo, RealDir, UPPER};
+use super::object::Object;
+use super::real_dir::{RealDir, UPPER};
 use super::union::Overlay;
 
 /// A real file for the kernel to read and write by itself.
@@ -25,30 +27,20 @@ use super::union::Overlay;
 pub struct Backing {
     /// The open file.
     pub fd: Arc<OwnedFd>,
-    /// Whether it is the upper's, so that it may be written.
-    pub upper: bool,
 }
 
-impl Backing {
-    /// What matters for who may write it; nothing where the file cannot be asked.
-    pub fn condition(&self) -> Condition {
-        fs::fstat(&*self.fd).map_or_else(
-            |_| Condition::default(),
-            |st| Condition {
-                mtime: Some((st.st_mtime, st.st_mtime_nsec)),
-                set_ids: st.st_mode & (S_ISUID | S_ISGID) != 0,
-            },
-        )
+/// What a descriptor for the content of an inode was opened for: the inode may be copied up, or its data completed,
+/// before the descriptor is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ContentId {
+    object: Object,
+    is_complete: bool,
+}
+
+impl ContentId {
+    fn of(inode: &Inode) -> ContentId {
+        ContentId { object: inode.object(), is_complete: inode.knows(NOT_METACOPY) }
     }
-}
-
-/// What is to be known of a file that the kernel writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Condition {
-    /// When its content last changed, in seconds and nanoseconds.
-    pub mtime: Option<(i64, u64)>,
-    /// Whether a write may have to drop set-id bits.
-    pub set_ids: bool,
 }
 
 /// Whether set-id bits are to be dropped because content changes.
@@ -56,8 +48,8 @@ pub struct Condition {
 pub enum SetIds {
     /// The caller may keep them.
     Keep,
-    /// The caller may not.
-    Drop,
+    /// This caller may not.
+    Drop(Caller),
 }
 
 /// A span within a file.
@@ -70,63 +62,53 @@ pub struct Span {
 }
 
 impl Overlay {
-    /// Opens a file for reading as the kernel's backing file.
-    pub fn open_for_reading(&self, node: u64) -> Result<Backing> {
+    /// Opens a file that may be the kernel's backing file for as long as it is open, for reading: one of the upper that holds
+    /// its own data, or any in a union that cannot copy it up. `None` for others.
+    pub fn open_backing(&self, node: u64) -> Result<Option<Backing>> {
         let inode = self.inode(node)?;
-        let upper = inode.is_upper();
-        let fd = Arc::new(self.open_data(&inode)?);
-        // Between the look and the opening a copy-up may have come: then the file opened is the upper's.
-        Ok(Backing { fd, upper: upper && inode.knows(NOT_METACOPY) })
+        if inode.kind != Kind::File {
+            return Err(not_a_file(&inode));
+        }
+        let stays = self.stack.upper.is_none() || (inode.is_upper() && inode.knows(NOT_METACOPY));
+        if !stays {
+            return Ok(None);
+        }
+        Ok(Some(Backing { fd: Arc::new(self.open_data(&inode)?) }))
     }
 
-    /// Opens a file for writing and reading, copied up first.
-    pub fn open_for_writing(&self, node: u64, truncate: bool, ids: SetIds) -> Result<Backing> {
+    /// Copies a file up for a writer, and cuts it to nothing where it is to be.
+    pub fn prepare_writing(&self, node: u64, truncate: bool, ids: SetIds) -> Result<()> {
         let inode = self.inode(node)?;
         self.copy_up(&inode, if truncate { Content::Truncated } else { Content::Data })?;
-        let fd = Arc::new(self.open_upper(&inode)?);
         if truncate {
+            let fd = Arc::new(self.open_upper(&inode)?);
+            self.drop_set_ids(&inode, &fd, ids)?;
             fs::ftruncate(&*fd, 0)?;
-            self.drop_set_ids(&inode, ids)?;
         }
-        Ok(Backing { fd, upper: true })
-    }
-
-    /// Whether the file is still the lower's, so that opening it for writing copies it.
-    pub fn is_lower_file(&self, node: u64) -> Result<bool> {
-        let inode = self.inode(node)?;
-        Ok(!inode.is_upper() || (inode.kind == Kind::File && !inode.knows(NOT_METACOPY)))
-    }
-
-    /// Copies a file up for a writer while the inode goes on being the lower file for those who read it:
-    /// the name leads to another inode from now on.
-    pub fn copy_up_apart(&self, node: u64, truncate: bool) -> Result<()> {
-        let inode = self.inode(node)?;
-        let (parent, name) = inode.location().ok_or(Error::NotFound)?;
-        if inode.is_upper() {
-            // Copied up for its attributes alone while it was read: it stays the file its readers know.
-            let pinned = self.access(&inode)?.open(OFlags::PATH)?;
-            inode.with_file_mut(|file| file.pinned = Some(Arc::new(pinned)));
-            inode.learn(APART);
-        } else {
-            self.copy_up_parents(&inode)?;
-        }
-        self.table.renumber(inode.ino);
-        let apart = self.resolve(&parent, &name)?;
-        for (parent, name) in inode.state.read().names() {
-            apart.state.write().add_name(&parent, &name);
-        }
-        let content = if truncate { Content::Truncated } else { Content::Data };
-        self.copy_up(&apart, content)?;
-        inode.learn(APART);
         Ok(())
     }
 
-    /// The names of a file that has more than one, with the directories' nodes.
-    pub fn several_names(&self, node: u64) -> Vec<(u64, OsString)> {
-        let names = self.inode(node).map(|inode| inode.state.read().names()).unwrap_or_default();
-        let several = names.len() > 1;
-        let named = names.into_iter().filter(|_| several);
-        named.map(|(parent, name)| (parent.node, name.to_os_string())).collect()
+    /// Whether the file lies in the upper.
+    pub fn is_upper(&self, node: u64) -> Result<bool> {
+        Ok(self.inode(node)?.is_upper())
+    }
+
+    /// Whether a change of content may have to drop set-id bits.
+    pub fn has_set_ids(&self, node: u64) -> Result<bool> {
+        Ok(self.getattr(node)?.perm & (S_ISUID | S_ISGID) != 0)
+    }
+
+    /// When the content of a file changed last, in seconds and nanoseconds.
+    pub fn content_changed(&self, node: u64) -> Result<(i64, u64)> {
+        let (st, _) = self.stat(&*self.inode(node)?)?;
+        Ok((st.st_mtime, st.st_mtime_nsec))
+    }
+
+    /// Drops the set-id bits of a file of the upper that somebody wrote who may not keep them.
+    pub fn drop_set_ids_of(&self, node: u64, ids: SetIds) -> Result<()> {
+        let inode = self.inode(node)?;
+        let fd = Arc::new(self.open_upper(&inode)?);
+        self.drop_set_ids(&inode, &fd, ids)
     }
 
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
@@ -150,8 +132,8 @@ impl Overlay {
     pub fn write(&self, node: u64, offset: u64, bytes: &[u8], ids: SetIds) -> Result<()> {
         let inode = self.inode(node)?;
         let fd = self.writer(&inode)?;
-        crate::sys::data::write_all(&fd, bytes, offset)?;
-        self.drop_set_ids(&inode, ids)
+        self.drop_set_ids(&inode, &fd, ids)?;
+        Ok(crate::sys::data::write_all(&fd, bytes, offset)?)
     }
 
     /// Brings the file's content, and unless `data_only` its attributes, to disk.
@@ -180,8 +162,8 @@ impl Overlay {
         let inode = self.inode(node)?;
         let fd = self.writer(&inode)?;
         let mode = FallocateFlags::from_bits_retain(mode as u32);
-        fs::fallocate(&*fd, mode, span.offset, span.length)?;
-        self.drop_set_ids(&inode, ids)
+        self.drop_set_ids(&inode, &fd, ids)?;
+        Ok(fs::fallocate(&*fd, mode, span.offset, span.length)?)
     }
 
     /// `lseek(2)` with `SEEK_DATA` or `SEEK_HOLE`.
@@ -204,9 +186,8 @@ impl Overlay {
         let input = self.reader(&source)?;
         let (mut read_at, mut write_at) = (from.1, to.1);
         let length = length.min(1 << 30) as usize;
-        let copied = fs::copy_file_range(&*input, Some(&mut read_at), &*output, Some(&mut write_at), length)?;
-        self.drop_set_ids(&target, ids)?;
-        Ok(copied)
+        self.drop_set_ids(&target, &output, ids)?;
+        Ok(fs::copy_file_range(&*input, Some(&mut read_at), &*output, Some(&mut write_at), length)?)
     }
 
     /// The target of a symbolic link.
@@ -228,7 +209,7 @@ impl Overlay {
     pub fn keep_open(&self, node: u64, file: Backing) {
         // Without the inode there is nobody to keep it for.
         if let Ok(inode) = self.inode(node) {
-            self.table.files.keep(&inode, file.fd, true);
+            self.table.files.keep(&inode, file.fd, true, || true);
         }
     }
 
@@ -237,8 +218,9 @@ impl Overlay {
         if let Some(fd) = self.table.files.get(inode, false) {
             return Ok(fd);
         }
+        let content = ContentId::of(inode);
         let fd = self.open_data(inode)?;
-        Ok(self.table.files.keep(inode, Arc::new(fd), false))
+        Ok(self.table.files.keep(inode, Arc::new(fd), false, || content == ContentId::of(inode)))
     }
 
     /// A descriptor to write to, kept for the next time.
@@ -247,28 +229,21 @@ impl Overlay {
             return Ok(fd);
         }
         self.copy_up(inode, Content::Data)?;
+        let content = ContentId::of(inode);
         let fd = self.open_upper(inode)?;
-        Ok(self.table.files.keep(inode, Arc::new(fd), true))
+        Ok(self.table.files.keep(inode, Arc::new(fd), true, || content == ContentId::of(inode)))
     }
 
     /// Opens the upper's file for reading and writing, even where its own mode forbids that to its owner.
     pub(super) fn open_upper(&self, inode: &Inode) -> Result<OwnedFd> {
         let access = self.access(inode)?;
-        match access.open(OFlags::RDWR) {
-            Err(Errno::ACCESS) => {}
-            other => return Ok(other?),
-        }
-        let mode = access.stat()?.st_mode & 0o7777;
-        access.chmod(Mode::from_raw_mode(mode | 0o600))?;
-        let opened = access.open(OFlags::RDWR);
-        access.chmod(Mode::from_raw_mode(mode))?;
-        Ok(opened?)
+        Ok(access.as_owner(|| access.open(OFlags::RDWR))?)
     }
 
     /// Opens the file that holds the data, for reading.
     fn open_data(&self, inode: &Arc<Inode>) -> Result<OwnedFd> {
         if inode.kind != Kind::File {
-            return Err(if inode.is_dir() { Error::IsDirectory } else { Error::System(Errno::NXIO) });
+            return Err(not_a_file(inode));
         }
         let access = self.access(inode)?;
         match self.open_lower_data(inode, &access) {
@@ -290,18 +265,20 @@ impl Overlay {
         if inode.knows(NOT_METACOPY) {
             return Ok(None);
         }
-        let known = inode.state.read().file.as_ref().and_then(|f| f.data.clone());
+        let (known, object, layer) = {
+            let state = inode.state.read();
+            (state.file.as_ref().and_then(|f| f.data.clone()), state.object, state.layer)
+        };
         if known.is_some() {
             return Ok(known);
         }
-        if getxattr_opt(access.xattrs(), self.namespace.xattr(Mark::Metacopy))?.is_none() {
-            inode.learn(NOT_METACOPY);
+        let marks = marks::read(access.xattrs(), self.namespace)?;
+        if !marks.metacopy {
+            inode.learn_of(object, NOT_METACOPY);
             return Ok(None);
         }
-        let redirect = marks::read(access.xattrs(), self.namespace)?.redirect;
         let (parent, name) = inode.location().ok_or(Error::DamagedLayer)?;
-        let layer: LayerNo = inode.state.read().layer;
-        let place = self.find_data(&parent.sources()?, layer, &name, redirect.as_ref())?;
+        let place = self.find_data(&parent.sources()?, layer, &name, marks.redirect.as_ref())?;
         inode.with_file_mut(|file| file.data = Some(place.clone()));
         Ok(Some(place))
     }
@@ -351,18 +328,21 @@ impl Overlay {
         Ok(path)
     }
 
-    /// Drops the set-id bits of a file whose content was changed by one who may not keep them.
-    pub(super) fn drop_set_ids(&self, inode: &Inode, ids: SetIds) -> Result<()> {
-        if ids == SetIds::Keep {
-            return Ok(());
-        }
-        let access = self.access(inode)?;
+    /// Drops the set-id bits that a change of content by an unprivileged caller takes away, as the kernel decides it
+    /// (`setattr_should_drop_suidgid`), from a file open as `fd`; the capabilities go by themselves.
+    pub(super) fn drop_set_ids(&self, inode: &Inode, fd: &Arc<OwnedFd>, ids: SetIds) -> Result<()> {
+        let SetIds::Drop(caller) = ids else { return Ok(()) };
+        let access = Access::Open(fd.clone());
         let real = self.real_stat(&access, UPPER, Some(inode.kind))?;
         let mode = real.perm();
-        let group = if mode & S_IXGRP != 0 { S_ISGID } else { 0 };
-        let left = mode & !(S_ISUID | group);
+        let mut left = mode & !S_ISUID;
+        if mode & S_ISGID != 0 && (mode & S_IXGRP != 0 || !caller.is_in_group(self.attr_of(inode, &real).gid))
+        {
+            left &= !S_ISGID;
+        }
         if left != mode {
             self.store_mode(&access, &real, left, inode.kind)?;
+            self.tell_attributes_changed(inode);
         }
         Ok(())
     }
@@ -371,4 +351,9 @@ impl Overlay {
     pub(super) fn remove_name(&self, dir: &OwnedFd, name: &std::ffi::OsStr) -> Result<()> {
         Ok(fs::unlinkat(dir, name, AtFlags::empty())?)
     }
+}
+
+/// Why something other than a regular file has no content here.
+fn not_a_file(inode: &Inode) -> Error {
+    if inode.is_dir() { Error::IsDirectory } else { Error::System(Errno::NXIO) }
 }

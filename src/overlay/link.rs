@@ -28,17 +28,17 @@ impl Overlay {
         let fd = self.dirs.fd(&dir)?;
         let access = self.access(&inode)?;
         {
-            let _ops = inode.ops.lock();
+            let _ops = inode.lock_ops()?;
             let _entries = parent.entries.lock();
             let below = self.publish_link(&access, &parent, &fd, name)?;
             self.links_changed(&inode, 1)?;
             let st = access.stat()?;
             self.note_new_entry(&parent, name, inode.kind, st.st_ino, below)?;
+            inode.state.write().add_name(&parent, name);
         }
         if inode.ino != self.numbers.shown(self.upper()?.layer.device, access.stat()?.st_ino) {
             self.mark_impure(&parent)?;
         }
-        inode.state.write().add_name(&parent, name);
         let attr = self.attr(&inode)?;
         self.table.remember(&inode);
         Ok(Entry { node: inode.node, attr })

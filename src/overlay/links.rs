@@ -16,12 +16,13 @@ use crate::sys::xattr::{Target, setxattr};
 use super::access::Access;
 use super::dir_index::Place;
 use super::error::{Error, Result};
-use super::inode::{Inode, Source};
+use super::inode::Inode;
 use super::lookup::Found;
 use super::marks;
 use super::name::Name;
 use super::number;
 use super::real_dir::UPPER;
+use super::state::Source;
 use super::union::Overlay;
 
 impl Overlay {
@@ -101,10 +102,11 @@ impl Overlay {
             inode.with_file_mut(|file| file.nlink = Some(links));
             return Ok(());
         }
-        let pinned = access.open(fs::OFlags::PATH)?;
+        let file = Arc::new(access.open(fs::OFlags::PATH)?);
+        let held = self.held.hold(file, &self.upper()?.work)?;
         fs::unlinkat(&*index, &*index_name, AtFlags::empty())?;
         inode.with_file_mut(|file| {
-            file.pinned = Some(Arc::new(pinned));
+            file.held = Some(held);
             file.index_name = None;
             file.nlink = Some(0);
             file.unlinked = true;

@@ -1,27 +1,33 @@
 //! From a name in a directory of the view to the real files behind it: the walk down the stack and its stops.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::format::redirect::Redirect;
 use crate::format::whiteout;
-use crate::sys::{Errno, fs};
+use crate::sys::Errno;
+use crate::sys::fs::{self, Mode};
 
 use super::access::Access;
 use super::attr::{Attr, Kind, RealStat};
 use super::config::RedirectDir;
 use super::dir_index::{DirIndex, Place};
 use super::error::{Error, Result};
-use super::inode::{APART, DirState, FileState, Inode, NO_CAPABILITY, NOT_METACOPY, NewInode, Source, State};
+use super::inode::{Inode, NO_CAPABILITY, NOT_METACOPY, NewInode};
+use super::locate::O_FILEPATH;
 use super::marks::{self, Marks, Opaque};
 use super::name::Name;
 use super::number;
+use super::object::Object;
+use super::patience::Patience;
 use super::real_dir::{LayerNo, RealDir, UPPER};
+use super::state::{DirState, FileState, Source, State};
 use super::union::Overlay;
 
+/// How often a file is looked for anew that is moved meanwhile.
+const MOVES: usize = 8;
 /// The longest name of the file systems that layers lie on, in bytes.
 const NAME_MAX: usize = 255;
 
@@ -51,8 +57,25 @@ pub(super) struct Found {
     pub index_name: Option<Name>,
 }
 
+impl Found {
+    /// The real file; of several directories the top one.
+    pub fn object(&self) -> Object {
+        Object::of(&self.real.st)
+    }
+}
+
+/// A living inode beside what was found.
+enum Living {
+    /// It is the same file.
+    Same(Arc<Inode>),
+    /// It is being copied up or renamed, or has just been: then it may be the same file.
+    Moving(Arc<Inode>),
+    /// There is none.
+    None,
+}
+
 /// What one layer has under a name.
-enum Seen {
+pub(super) enum Seen {
     /// Nothing: the layers below decide.
     Nothing,
     /// A whiteout: the name ends here.
@@ -75,12 +98,17 @@ impl Overlay {
     pub(super) fn hand_out(&self, parent: &Arc<Inode>, name: &OsStr, found: Found) -> Result<Entry> {
         let (real, layer) = (found.real.clone(), found.layer);
         let inode = self.adopt(parent, name, found)?;
-        let mut attr = self.attr_of(&inode, &real);
+        self.remember(&inode, real, layer)
+    }
+
+    /// Gives the kernel a reference to an inode whose file was just looked at.
+    pub(super) fn remember(&self, inode: &Arc<Inode>, real: RealStat, layer: LayerNo) -> Result<Entry> {
+        let mut attr = self.attr_of(inode, &real);
         if layer != UPPER && inode.is_upper() {
-            attr = self.attr(&inode)?;
+            attr = self.attr(inode)?;
         }
-        self.count_data_blocks(&inode, &mut attr);
-        self.table.remember(&inode);
+        self.count_data_blocks(inode, &mut attr);
+        self.table.remember(inode);
         Ok(Entry { node: inode.node, attr })
     }
 
@@ -136,7 +164,10 @@ impl Overlay {
                 },
             };
             let marks = self.dir_marks(&access)?;
-            let dir = RealDir::child(&source.dir, name.into());
+            let dir = match &top {
+                Some(real) => RealDir::child(&source.dir, name.into(), Object::of(&real.st)),
+                None => RealDir::lower_child(&source.dir, name.into()),
+            };
             let opaque = marks.opaque;
             let redirect = marks.redirect.clone();
             if let Some(real) = top {
@@ -144,8 +175,8 @@ impl Overlay {
             }
             let Some(found) = &mut found else { break };
             let more_below = layers.last() != Some(&source.dir.layer);
-            let ends = opaque == Opaque::Yes
-                || (more_below && marks::has_opaque_file_in(&*self.dirs.fd(&source.dir)?, name)?);
+            let ends =
+                opaque == Opaque::Yes || (more_below && self.has_opaque_file(source, name, &access)?);
             found.sources.push(Source { dir, file_whiteouts: opaque == Opaque::FileWhiteouts });
             if ends {
                 break;
@@ -158,8 +189,15 @@ impl Overlay {
         Ok(found)
     }
 
+    fn has_opaque_file(&self, source: &Source, name: &OsStr, access: &Access) -> Result<bool> {
+        match access {
+            Access::Fd(dir) => marks::has_opaque_file(dir),
+            _ => marks::has_opaque_file_in(&*self.dirs.fd(&source.dir)?, name),
+        }
+    }
+
     /// The marks of a directory, redirects only where they are to be followed.
-    fn dir_marks(&self, access: &Access) -> Result<Marks> {
+    pub(super) fn dir_marks(&self, access: &Access) -> Result<Marks> {
         let mut marks = marks::read(access.xattrs(), self.namespace)?;
         if self.config.redirect_dir == RedirectDir::NoFollow {
             marks.redirect = None;
@@ -168,9 +206,11 @@ impl Overlay {
     }
 
     /// What one source has under a name.
-    fn see(&self, source: &Source, name: &OsStr) -> Result<Seen> {
-        let fd = self.dirs.fd(&source.dir)?;
-        let access = Access::At(fd, name.into());
+    pub(super) fn see(&self, source: &Source, name: &OsStr) -> Result<Seen> {
+        let access = match self.entry(source, name) {
+            Err(Error::NotFound) => return Ok(Seen::Nothing),
+            other => other?,
+        };
         let real = match self.real_stat(&access, source.dir.layer, None) {
             Ok(real) => real,
             Err(Error::NotFound) => return Ok(Seen::Nothing),
@@ -180,6 +220,15 @@ impl Overlay {
         let is_whiteout = marks::is_whiteout_device(&real.st)
             || (source.file_whiteouts && empty && marks::is_whiteout_file(access.xattrs())?);
         Ok(if is_whiteout { Seen::Whiteout } else { Seen::Something(real, access) })
+    }
+
+    /// A name in one source. In the upper it may lead elsewhere a moment later: there it is the file itself.
+    fn entry(&self, source: &Source, name: &OsStr) -> Result<Access> {
+        let fd = self.dirs.fd(&source.dir)?;
+        if source.dir.layer != UPPER {
+            return Ok(Access::At(fd, name.into()));
+        }
+        Ok(Access::Fd(Arc::new(fs::openat(&*fd, name, O_FILEPATH, Mode::empty())?)))
     }
 
     /// A file that is no directory.
@@ -195,7 +244,7 @@ impl Overlay {
             {
                 ino = self.numbers.shown(device, real);
             }
-            found.ino = ino;
+            found.ino = self.table.by_object(found.object()).map_or(ino, |living| living.ino);
             found.index_name = self.index_name_of(&found);
         } else if found.real.st.st_nlink > 1 {
             self.find_indexed(&mut found, source, access)?;
@@ -218,50 +267,13 @@ impl Overlay {
     fn found_dir(&self, source: &Source, real: RealStat, marks: Marks) -> Found {
         let layer = source.dir.layer;
         let origin = if layer == UPPER { marks.origin.as_ref() } else { None };
-        let ino = match origin.and_then(|o| number::of_origin(&self.stack, o)) {
-            Some((device, number)) => self.numbers.shown(device, number),
-            None => self.shown(layer, &real),
+        let living = self.table.by_object(Object::of(&real.st)).filter(|living| living.is_dir());
+        let ino = match (living, origin.and_then(|o| number::of_origin(&self.stack, o))) {
+            (Some(living), _) => living.ino,
+            (None, Some((device, number))) => self.numbers.shown(device, number),
+            (None, None) => self.shown(layer, &real),
         };
         Found { real, ino, layer, sources: Vec::new(), marks, index_name: None }
-    }
-
-    /// The directories in the layers below `layer` that a redirect leads to.
-    fn redirected(&self, sources: &[Source], layer: LayerNo, redirect: &Redirect) -> Result<Vec<Source>> {
-        match redirect {
-            Redirect::Sibling(name) => {
-                let below: Vec<_> = sources.iter().filter(|s| s.dir.layer > layer).cloned().collect();
-                self.step(&below, name)
-            }
-            Redirect::Absolute(path) => self.walk(layer, path),
-        }
-    }
-
-    /// Walks an absolute path through the layers below `layer`, merging on the way.
-    pub(super) fn walk(&self, layer: LayerNo, path: &[OsString]) -> Result<Vec<Source>> {
-        let roots = self.stack.lowers.iter().filter(|l| l.root.layer > layer);
-        let mut here: Vec<_> = roots.map(|l| Source { dir: l.root.clone(), file_whiteouts: false }).collect();
-        for name in path {
-            here = self.step(&here, name)?;
-        }
-        Ok(here)
-    }
-
-    /// The directories `name` below the given ones, without help from any index.
-    fn step(&self, sources: &[Source], name: &OsStr) -> Result<Vec<Source>> {
-        let mut layers = Vec::new();
-        for source in sources {
-            match self.see(source, name)? {
-                // What is no directory ends the merge, and is found only where nothing lies above it.
-                Seen::Something(real, _) if real.kind() != Kind::Directory && !layers.is_empty() => break,
-                Seen::Something(..) => layers.push(source.dir.layer),
-                Seen::Whiteout => break,
-                Seen::Nothing => {}
-            }
-            if self.has_whiteout_file(&*self.dirs.fd(&source.dir)?, name)? {
-                break;
-            }
-        }
-        Ok(self.find_in(sources, &layers, name)?.map_or_else(Vec::new, |found| found.sources))
     }
 
     /// Whether a directory holds a `.wh.` file for a name.
@@ -273,55 +285,25 @@ impl Overlay {
         }
     }
 
-    /// The file that holds the data of a metadata copy found in `layer`, in the layers below: its directory
-    /// and name.
-    pub(super) fn find_data(
-        &self,
-        parent: &[Source],
-        layer: LayerNo,
-        name: &OsStr,
-        redirect: Option<&Redirect>,
-    ) -> Result<(Arc<RealDir>, Name)> {
-        let (mut below, mut name) = match redirect {
-            Some(Redirect::Absolute(path)) => {
-                let (last, dirs) = path.split_last().ok_or(Error::DamagedLayer)?;
-                (self.walk(layer, dirs)?, last.clone())
-            }
-            Some(Redirect::Sibling(name)) => (parent.to_vec(), name.clone()),
-            None => (parent.to_vec(), name.to_os_string()),
-        };
-        below.retain(|s| s.dir.layer > layer);
-        for source in &below {
-            match self.see(source, &name)? {
-                Seen::Nothing => continue,
-                Seen::Something(real, access) if real.kind() == Kind::File => {
-                    let marks = marks::read(access.xattrs(), self.namespace)?;
-                    if !marks.metacopy {
-                        return Ok((source.dir.clone(), name.as_os_str().into()));
-                    }
-                    if let Some(redirect) = &marks.redirect {
-                        return self.find_data(&below, source.dir.layer, &name, Some(redirect));
-                    }
-                    name = name.clone();
-                }
-                Seen::Whiteout | Seen::Something(..) => break,
-            }
-        }
-        log::error!("the data of a metadata copy named {} is in no layer below", name.display());
-        Err(Error::DamagedLayer)
-    }
-
     /// The merged index of a directory, made at its first use.
     pub(super) fn index_of(&self, inode: &Inode) -> Result<Arc<Mutex<DirIndex>>> {
         loop {
+            if let Some(index) = inode.with_dir(|d| d.index.clone())? {
+                return Ok(index);
+            }
+            let _making = inode.lock_indexing()?;
             let (index, sources) = inode.with_dir(|d| (d.index.clone(), d.sources.clone()))?;
             if let Some(index) = index {
                 return Ok(index);
             }
+            let _work = match Patience::current() {
+                Patience::Short => None,
+                _ => Some(self.begin_long_work(inode)?),
+            };
             let built = Arc::new(Mutex::new(self.build_index(&sources)?));
             let kept = inode.with_dir_mut(|dir| {
-                // Another thread may have been faster, or the directory may have got an upper part meanwhile.
-                if dir.index.is_none() && dir.sources.len() == sources.len() {
+                // The directory may have got an upper part meanwhile.
+                if dir.sources.len() == sources.len() {
                     dir.index = Some(built.clone());
                 }
                 dir.index.clone()
@@ -332,70 +314,76 @@ impl Overlay {
         }
     }
 
-    /// The inode for what was found: the living one if it is the same file, otherwise a new one.
+    /// The inode for what was found: the living one if it is the same file, otherwise a new one. A rename or copy-up that is
+    /// under way is waited for.
     pub(super) fn adopt(&self, parent: &Arc<Inode>, name: &OsStr, mut found: Found) -> Result<Arc<Inode>> {
-        let mut ino = found.ino;
-        let mut looked_again = false;
-        loop {
-            if let Some(living) = self.table.by_ino(ino) {
-                if self.is_same(&living, parent, name, &found)? {
-                    self.relocate(&living, parent, name, &found);
-                    return Ok(living);
-                }
-                if found.layer == UPPER && (!living.is_upper() || living.knows(APART)) {
-                    // The copy of a file whose readers keep the lower one: same number, another node.
-                    self.table.renumber(ino);
-                } else if found.layer != UPPER && living.is_upper() && !looked_again {
-                    // Since it was found another thread may have copied it up.
-                    looked_again = true;
-                    drop(living.ops.lock());
-                    found = self.find(parent, name)?.ok_or(Error::NotFound)?;
-                    ino = found.ino;
-                    continue;
-                } else {
-                    ino = self.table.spare_number();
-                }
+        for _ in 0..MOVES {
+            match self.living(parent, name, &found) {
+                Living::Moving(living) => drop(living.lock_ops()?),
+                Living::Same(living) => return Ok(self.with_name(living, parent, name, &found)),
+                Living::None => match self.insert_found(found.ino, parent, name, &found) {
+                    Some(inode) => return Ok(inode),
+                    None => continue,
+                },
             }
-            if let Ok(inode) = self.table.insert(self.new_inode(ino, parent, name, &found)) {
+            found = self.find(parent, name)?.ok_or(Error::NotFound)?;
+        }
+        self.adopt_settled(parent, name, &found)
+    }
+
+    /// The same for what nobody can be about to move: a new file, or one whose movers were waited for.
+    pub(super) fn adopt_settled(
+        &self,
+        parent: &Arc<Inode>,
+        name: &OsStr,
+        found: &Found,
+    ) -> Result<Arc<Inode>> {
+        loop {
+            if let Living::Same(living) = self.living(parent, name, found) {
+                return Ok(self.with_name(living, parent, name, found));
+            }
+            let taken = self.table.by_ino(found.ino).is_some();
+            let ino = if taken { self.table.spare_number() } else { found.ino };
+            if let Some(inode) = self.insert_found(ino, parent, name, found) {
+                if taken {
+                    self.table.know_object(found.object(), &inode);
+                }
                 return Ok(inode);
             }
         }
     }
 
-    /// Whether a living inode with the same number is the file that was found.
-    fn is_same(&self, living: &Inode, parent: &Arc<Inode>, name: &OsStr, found: &Found) -> Result<bool> {
-        if living.kind != found.real.kind() || living.knows(APART) {
-            return Ok(false);
-        }
-        if living.is_dir() {
-            return Ok(living.state.read().is_named(parent, name) && !living.is_unlinked());
-        }
-        match (living.is_upper(), found.layer == UPPER) {
-            (false, false) => Ok(true),
-            (true, false) => Ok(false),
-            (false, true) if found.index_name.is_none() => Ok(false),
-            (false, true) => {
-                // The copy under another name may be about to become the living inode's, or was made apart from it.
-                drop(living.ops.lock());
-                Ok(living.is_upper() && self.is_at(living, found))
+    /// A new inode with this number; `None` where one with it lives by now.
+    fn insert_found(&self, ino: u64, parent: &Arc<Inode>, name: &OsStr, found: &Found) -> Option<Arc<Inode>> {
+        self.table.insert(self.new_inode(ino, parent, name, found)).ok()
+    }
+
+    /// The living inode that is, or seems to become, the file that was found.
+    fn living(&self, parent: &Arc<Inode>, name: &OsStr, found: &Found) -> Living {
+        let mut moving = None;
+        let candidates = [self.table.by_object(found.object()), self.table.by_ino(found.ino)];
+        for living in candidates.into_iter().flatten().filter(|living| living.kind == found.real.kind()) {
+            let (same, at_name, is_upper) = {
+                let state = living.state.read();
+                (state.object == found.object(), state.is_named(parent, name), state.layer == UPPER)
+            };
+            let removed = living.is_dir() && living.is_unlinked();
+            if same && !removed && (at_name || !living.is_dir()) {
+                return Living::Same(living);
             }
-            (true, true) => Ok(living.is_reached_by(parent, name) || self.is_at(living, found)),
+            if !removed && (same || is_upper != (found.layer == UPPER)) {
+                moving = Some(living);
+            }
         }
+        moving.map_or(Living::None, Living::Moving)
     }
 
-    /// Whether a living inode of the upper is the real file that was found.
-    fn is_at(&self, living: &Inode, found: &Found) -> bool {
-        let real = self.access(living).and_then(|access| Ok(access.stat()?));
-        real.is_ok_and(|st| st.st_ino == found.real.st.st_ino)
-    }
-
-    /// A file with several links is known by one more name.
-    fn relocate(&self, living: &Inode, parent: &Arc<Inode>, name: &OsStr, found: &Found) {
-        let known = living.state.read().is_named(parent, name);
-        if !living.is_dir() && (!known || living.is_nameless()) && (found.layer == UPPER) == living.is_upper()
-        {
+    /// A living inode that was found by a name: a file with several links may be known by one more.
+    fn with_name(&self, living: Arc<Inode>, parent: &Arc<Inode>, name: &OsStr, found: &Found) -> Arc<Inode> {
+        if !living.is_dir() && !living.has_name(parent, name) && (found.layer == UPPER) == living.is_upper() {
             living.state.write().add_name(parent, name);
         }
+        living
     }
 
     fn new_inode(&self, ino: u64, parent: &Arc<Inode>, name: &OsStr, found: &Found) -> NewInode {
@@ -417,7 +405,8 @@ impl Overlay {
             let nlink = self.union_links(found);
             Box::new(FileState { index_name: Some(index_name), nlink, ..FileState::default() })
         });
-        let state = State { parent: Some(parent.clone()), name: name.into(), layer: found.layer, dir, file };
+        let (layer, object) = (found.layer, found.object());
+        let state = State { parent: Some(parent.clone()), name: name.into(), object, layer, dir, file };
         NewInode { ino, kind, known, state }
     }
 }

@@ -48,9 +48,19 @@ impl FileCache {
         Some(kept.fd.clone())
     }
 
-    /// Keeps a descriptor, in place of a weaker one.
-    pub fn keep(&self, inode: &Inode, fd: Arc<OwnedFd>, writable: bool) -> Arc<OwnedFd> {
+    /// Keeps a descriptor, in place of a weaker one, if `is_current` still says that it is the inode's file: whoever moves
+    /// that says so before it has the old one closed here.
+    pub fn keep(
+        &self,
+        inode: &Inode,
+        fd: Arc<OwnedFd>,
+        writable: bool,
+        is_current: impl FnOnce() -> bool,
+    ) -> Arc<OwnedFd> {
         let mut open = self.open.lock();
+        if !is_current() {
+            return fd;
+        }
         inode.learn(HAS_OPEN_FILE);
         let before = open.kept.insert(inode.node, Kept { fd: fd.clone(), writable, used: false });
         let mut closed = Vec::new();

@@ -15,11 +15,13 @@ use super::access::Access;
 use super::attr::Kind;
 use super::dir_index::{DirIndex, Place};
 use super::error::{Error, Result};
-use super::inode::{Inode, Source};
+use super::inode::Inode;
 use super::lookup::Entry;
 use super::marks;
 use super::merge::{Listed, Merge};
+use super::patience::Patience;
 use super::real_dir::{LayerNo, UPPER};
+use super::state::Source;
 use super::union::Overlay;
 
 /// One line of a listing.
@@ -40,6 +42,8 @@ const DOT: u64 = 1 << 62 | 1;
 const DOT_DOT: u64 = 1 << 62 | 2;
 /// How many entries are gathered at once.
 const BATCH: usize = 256;
+/// How many entries a thread with little time reads to make the index of a directory.
+const SHORT_LISTING: usize = 2000;
 
 impl Overlay {
     /// Lists a directory from a position on (0: from the beginning). `take` is given the entries one by one and
@@ -108,14 +112,34 @@ impl Overlay {
         })
     }
 
-    fn batch_of_one(&self, inode: &Arc<Inode>, source: &Source, position: u64) -> Result<Vec<Line>> {
+    fn batch_of_one(&self, inode: &Arc<Inode>, source: &Source, mut position: u64) -> Result<Vec<Line>> {
+        // Where a batch holds whiteouts only, the next one may have more.
+        for batch in 0.. {
+            match self.read_batch(inode, source, position)? {
+                (Some(end), lines) if lines.is_empty() => position = end,
+                (_, lines) => return Ok(lines),
+            }
+            if batch >= SHORT_LISTING / BATCH {
+                Patience::check_long()?;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The visible ones among the next entries of a real directory, and where these end.
+    fn read_batch(
+        &self,
+        inode: &Arc<Inode>,
+        source: &Source,
+        position: u64,
+    ) -> Result<(Option<u64>, Vec<Line>)> {
         let fd = self.dirs.fd(&source.dir)?;
         let mut read = Vec::new();
         dir::read_from(fd.as_fd(), position, |name, ino, file_type, next| {
             read.push((name.to_os_string(), ino, file_type, next));
             read.len() < BATCH
         })?;
-        let Some(end) = read.last().map(|(.., next)| *next) else { return Ok(Vec::new()) };
+        let end = read.last().map(|(.., next)| *next);
         let mut lines = Vec::with_capacity(read.len());
         for (name, ino, file_type, next) in read {
             if whiteout::is_reserved(&name) {
@@ -126,8 +150,7 @@ impl Overlay {
             let ino = self.listed_number(inode, source.dir.layer, &name, ino)?;
             lines.push(Line { name, ino, kind, next });
         }
-        // Only whiteouts in this batch: the next one may have more.
-        if lines.is_empty() { self.batch_of_one(inode, source, end) } else { Ok(lines) }
+        Ok((end, lines))
     }
 
     fn batch_of_index(&self, inode: &Arc<Inode>, position: u64) -> Result<Vec<Line>> {
@@ -161,17 +184,20 @@ impl Overlay {
     /// Reads and merges the listings of a directory's sources.
     pub(super) fn build_index(&self, sources: &[Source]) -> Result<DirIndex> {
         let mut merge = Merge::default();
+        let mut room = if Patience::current() == Patience::Short { SHORT_LISTING } else { usize::MAX };
         for source in sources {
-            merge.add(source.dir.layer, self.listing(source)?);
+            merge.add(source.dir.layer, self.listing(source, &mut room)?);
         }
         Ok(merge.finish())
     }
 
-    /// What one source says of each name.
-    fn listing(&self, source: &Source) -> Result<Vec<(OsString, Listed)>> {
+    /// What one source says of each name; gives up where it has more entries than `room`, which it takes from.
+    fn listing(&self, source: &Source, room: &mut usize) -> Result<Vec<(OsString, Listed)>> {
         let fd = self.dirs.listing(&source.dir)?;
         let mut listing = Vec::new();
-        for entry in dir::read_rest(&fd)? {
+        let entries = dir::read_rest(&fd, *room)?.ok_or(Error::Long)?;
+        *room -= entries.len();
+        for entry in entries {
             if whiteout::is_reserved(&entry.name) {
                 if let Some(hidden) = whiteout::hidden_name(&entry.name) {
                     listing.push((hidden.to_os_string(), Listed::WhiteoutFile));

@@ -1,7 +1,8 @@
 //! A directory of one layer, and the bounded cache of open directory descriptors.
 //!
 //! A real directory knows its layer, its parent there and its name, so that its descriptor can be closed at
-//! any time and opened again one component at a time, never following a link.
+//! any time and opened again one component at a time, never following a link. A directory of the upper, which may be
+//! renamed meanwhile, also knows its object: nothing else that took its name is ever used or kept in its place.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -9,13 +10,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::sys::dir::open_listing;
 use crate::sys::fs::{self, BENEATH, Mode, O_DIRPATH, OFlags};
 use crate::sys::{self, Errno};
 
 use super::name::Name;
+use super::object::Object;
+
+/// How often a directory is looked for that is moved between parents meanwhile.
+const ATTEMPTS: usize = 64;
 
 /// The number of a layer in its stack: 0 is the upper, lowers count from 1, top first.
 pub type LayerNo = u16;
@@ -39,7 +44,10 @@ enum Place {
 pub struct RealDir {
     /// The layer it belongs to.
     pub layer: LayerNo,
+    /// Held for reading while the directory is opened by its name, and for writing while it gets another one.
     place: RwLock<Place>,
+    /// What it must turn out to be; a lower's directory, which is never renamed, is known by its place alone.
+    object: Option<Object>,
     fd: Mutex<Option<Arc<OwnedFd>>>,
     used: AtomicBool,
 }
@@ -47,26 +55,33 @@ pub struct RealDir {
 impl RealDir {
     /// The root of a layer.
     pub fn root(layer: LayerNo, fd: OwnedFd) -> Arc<RealDir> {
-        RealDir::at(layer, Place::Root(Arc::new(fd)))
+        RealDir::at(layer, Place::Root(Arc::new(fd)), None)
     }
 
     /// The directory `name` below `parent`; nothing is opened.
-    pub fn child(parent: &Arc<RealDir>, name: Name) -> Arc<RealDir> {
-        RealDir::at(parent.layer, Place::Below(parent.clone(), name))
+    pub fn child(parent: &Arc<RealDir>, name: Name, object: Object) -> Arc<RealDir> {
+        let object = (parent.layer == UPPER).then_some(object);
+        RealDir::at(parent.layer, Place::Below(parent.clone(), name), object)
     }
 
-    fn at(layer: LayerNo, place: Place) -> Arc<RealDir> {
+    /// The same of a lower, where the place is enough.
+    pub fn lower_child(parent: &Arc<RealDir>, name: Name) -> Arc<RealDir> {
+        RealDir::at(parent.layer, Place::Below(parent.clone(), name), None)
+    }
+
+    fn at(layer: LayerNo, place: Place, object: Option<Object>) -> Arc<RealDir> {
         Arc::new(RealDir {
             layer,
             place: RwLock::new(place),
+            object,
             fd: Mutex::new(None),
             used: AtomicBool::new(false),
         })
     }
 
-    /// The directory was renamed in its layer.
-    pub fn moved(&self, parent: &Arc<RealDir>, name: Name) {
-        *self.place.write() = Place::Below(parent.clone(), name);
+    /// Begins to rename the directory in its layer: until this goes, nobody opens it by its name.
+    pub fn rename(&self) -> Renaming<'_> {
+        Renaming(self.place.write())
     }
 
     /// The directory was removed from its layer: it can no longer be opened anew.
@@ -82,6 +97,23 @@ impl RealDir {
         }
     }
 
+    /// Opens it by its present name below `parent`, whose descriptor is `fd`; `None` where it has another parent by now.
+    fn open_below(&self, parent: &Arc<RealDir>, fd: &OwnedFd, flags: OFlags) -> sys::Result<Option<OwnedFd>> {
+        // Held until it is open, so that no rename of ours comes in between.
+        let place = self.place.read();
+        let Place::Below(above, name) = &*place else { return Err(Errno::NOENT) };
+        if !Arc::ptr_eq(above, parent) {
+            return Ok(None);
+        }
+        let opened = open_below(fd, name, flags)?;
+        if let Some(object) = self.object
+            && object != Object::of(&fs::fstat(&opened)?)
+        {
+            return Err(Errno::STALE);
+        }
+        Ok(Some(opened))
+    }
+
     /// The open descriptor, if it is at hand without a system call.
     fn cached_fd(&self) -> Option<Arc<OwnedFd>> {
         if let Some(fd) = &*self.fd.lock() {
@@ -92,6 +124,17 @@ impl RealDir {
             Place::Root(fd) => Some(fd.clone()),
             _ => None,
         }
+    }
+}
+
+/// A directory that is being renamed.
+#[must_use]
+pub struct Renaming<'a>(RwLockWriteGuard<'a, Place>);
+
+impl Renaming<'_> {
+    /// It has its new name.
+    pub fn done(mut self, parent: &Arc<RealDir>, name: Name) {
+        *self.0 = Place::Below(parent.clone(), name);
     }
 }
 
@@ -124,25 +167,10 @@ impl DirCache {
     /// The open descriptor (`O_PATH`) of `dir`, opened through its parents where it was closed.
     ///
     /// # Errors
-    /// `ENOENT` for a removed directory, `EMFILE`, `ENFILE`, or what a layer that changed underneath gives.
+    /// `ENOENT` for a removed directory, `ESTALE` where another one has its name, `EMFILE`, `ENFILE`, or what a layer
+    /// that changed underneath gives.
     pub fn fd(&self, dir: &Arc<RealDir>) -> sys::Result<Arc<OwnedFd>> {
-        if let Some(fd) = dir.cached_fd() {
-            return Ok(fd);
-        }
-        let mut chain = vec![dir.clone()];
-        let mut fd = loop {
-            let last = chain.last().ok_or(Errno::NOENT)?;
-            let (parent, _) = last.place().ok_or(Errno::NOENT)?;
-            match parent.cached_fd() {
-                Some(fd) => break fd,
-                None => chain.push(parent),
-            }
-        };
-        for next in chain.iter().rev() {
-            let (_, name) = next.place().ok_or(Errno::NOENT)?;
-            fd = self.insert(next, Arc::new(open_below(&fd, &name, O_DIRPATH)?));
-        }
-        Ok(fd)
+        self.open(dir, O_DIRPATH)
     }
 
     /// A descriptor to read the entries of `dir` from, by whoever gets it here alone: others only reach names below it.
@@ -153,9 +181,41 @@ impl DirCache {
         if let Some(fd) = dir.cached_fd() {
             return Ok(Arc::new(open_listing(&fd)?));
         }
-        let (parent, name) = dir.place().ok_or(Errno::NOENT)?;
-        let fd = open_below(&*self.fd(&parent)?, &name, O_DIRPATH - OFlags::PATH)?;
-        Ok(self.insert(dir, Arc::new(fd)))
+        self.open(dir, O_DIRPATH - OFlags::PATH)
+    }
+
+    /// The descriptor of `dir` that is kept, or a new one opened with `flags`.
+    fn open(&self, dir: &Arc<RealDir>, flags: OFlags) -> sys::Result<Arc<OwnedFd>> {
+        for _ in 0..ATTEMPTS {
+            if let Some(fd) = dir.cached_fd() {
+                return Ok(fd);
+            }
+            if let Some(fd) = self.open_through_parents(dir, flags)? {
+                return Ok(fd);
+            }
+        }
+        Err(Errno::STALE)
+    }
+
+    /// Opens the closed ones among the parents of `dir`, top first, then `dir`; `None` where one of them was moved to
+    /// another parent meanwhile.
+    fn open_through_parents(&self, dir: &Arc<RealDir>, flags: OFlags) -> sys::Result<Option<Arc<OwnedFd>>> {
+        let mut closed = vec![dir.clone()];
+        let (mut above, mut fd) = loop {
+            let last = closed.last().ok_or(Errno::NOENT)?;
+            let (parent, _) = last.place().ok_or(Errno::NOENT)?;
+            match parent.cached_fd() {
+                Some(fd) => break (parent, fd),
+                None => closed.push(parent),
+            }
+        };
+        for next in closed.into_iter().rev() {
+            let flags = if Arc::ptr_eq(&next, dir) { flags } else { O_DIRPATH };
+            let Some(opened) = next.open_below(&above, &fd, flags)? else { return Ok(None) };
+            fd = self.insert(&next, Arc::new(opened));
+            above = next;
+        }
+        Ok(Some(fd))
     }
 
     /// Keeps a descriptor that the caller opened or made.
@@ -225,7 +285,7 @@ mod tests {
         for i in 0..32 {
             let name = format!("d{i}");
             std::fs::create_dir(tmp.path().join(&name)).unwrap();
-            dirs.push(RealDir::child(&root, OsStr::new(&name).into()));
+            dirs.push(RealDir::lower_child(&root, OsStr::new(&name).into()));
         }
         for _ in 0..2 {
             for dir in &dirs {
@@ -240,7 +300,7 @@ mod tests {
     fn a_link_in_place_of_a_directory_is_not_followed() {
         let tmp = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc", tmp.path().join("d")).unwrap();
-        let dir = RealDir::child(&open_root(tmp.path()), OsStr::new("d").into());
+        let dir = RealDir::lower_child(&open_root(tmp.path()), OsStr::new("d").into());
         assert!(DirCache::new(4).fd(&dir).is_err());
     }
 
@@ -249,7 +309,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let mut dir = open_root(tmp.path());
         for _ in 0..200_000 {
-            dir = RealDir::child(&dir, OsStr::new("x").into());
+            dir = RealDir::lower_child(&dir, OsStr::new("x").into());
         }
         drop(dir);
     }

@@ -5,17 +5,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::format::whiteout::is_reserved;
-use crate::sys::fs::{self, AtFlags, OFlags};
+use crate::sys::fs::{self, AtFlags};
 use crate::sys::{Errno, dir};
 
 use super::access::Access;
 use super::attr::Kind;
 use super::error::{Error, Result};
-use super::inode::{Inode, Source};
+use super::held::Held;
+use super::inode::Inode;
 use super::locks::lock_pair;
 use super::marks;
 use super::readdir::listed_kind;
 use super::real_dir::UPPER;
+use super::state::Source;
 use super::union::Overlay;
 
 /// Where a name that is to go stands.
@@ -31,7 +33,7 @@ pub(super) struct Standing {
 #[derive(Debug)]
 pub(super) struct Farewell {
     inode: Arc<Inode>,
-    pinned: Option<Arc<OwnedFd>>,
+    held: Option<Arc<Held>>,
     real_links: u32,
     in_upper: bool,
 }
@@ -52,8 +54,11 @@ impl Overlay {
         }
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
-        let _ops = inode.ops.lock();
+        let _ops = inode.lock_ops()?;
         let _entries = parent.entries.lock();
+        if !inode.has_name(&parent, name) {
+            return Err(Error::Stale);
+        }
         let standing = self.standing(&parent, &fd, name)?;
         let farewell = self.prepare_farewell(&inode, standing)?;
         match standing {
@@ -75,8 +80,11 @@ impl Overlay {
         }
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
-        let _ops = inode.ops.lock();
+        let _ops = inode.lock_ops()?;
         let _entries = lock_pair(&inode.entries, Some(&parent.entries));
+        if !inode.has_name(&parent, name) {
+            return Err(Error::Stale);
+        }
         if !self.is_empty(&inode)? {
             return Err(Error::NotEmpty);
         }
@@ -129,19 +137,22 @@ impl Overlay {
 
     /// Holds on to a file before one of its names goes.
     pub(super) fn prepare_farewell(&self, inode: &Arc<Inode>, standing: Standing) -> Result<Farewell> {
-        let access = self.access(inode)?;
+        let access = self.access_held(inode)?;
         let indexed = self.indexed(inode).is_some();
-        let pinned = match (&access, standing.in_upper && !indexed) {
-            (Access::Fd(fd) | Access::Open(fd), true) => Some(fd.clone()),
-            (Access::At(..), true) => Some(Arc::new(access.open(OFlags::PATH)?)),
-            (_, false) => None,
+        let real_links = if indexed { 0 } else { access.stat()?.st_nlink as u32 };
+        let (known, held) = {
+            let state = inode.state.read();
+            (state.names().len(), state.file.as_ref().and_then(|file| file.held.clone()))
         };
-        let real_links = match &pinned {
-            Some(fd) => fs::fstat(&**fd)?.st_nlink as u32,
-            None if indexed => 0,
-            None => access.stat()?.st_nlink as u32,
+        let held = match &access {
+            Access::Fd(fd)
+                if standing.in_upper && !indexed && held.is_none() && (real_links <= 1 || known <= 1) =>
+            {
+                Some(self.held.hold(fd.clone(), &self.upper()?.work)?)
+            }
+            _ => held,
         };
-        Ok(Farewell { inode: inode.clone(), pinned, real_links, in_upper: standing.in_upper })
+        Ok(Farewell { inode: inode.clone(), held, real_links, in_upper: standing.in_upper })
     }
 
     /// The name is gone: counts the links that are left.
@@ -156,7 +167,7 @@ impl Overlay {
             if last || !named {
                 inode.with_file_mut(|file| {
                     file.unlinked = last;
-                    file.pinned = farewell.pinned;
+                    file.held = farewell.held;
                 });
             }
         } else if !inode.is_upper() {

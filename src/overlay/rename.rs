@@ -14,7 +14,7 @@ use super::config::RedirectDir;
 use super::copy_up::Content;
 use super::error::{Error, Result};
 use super::inode::Inode;
-use super::locks::lock_pair;
+use super::locks::{lock_ops_pair, lock_pair};
 use super::marks;
 use super::name::Name;
 use super::real_dir::{RealDir, UPPER};
@@ -43,6 +43,13 @@ struct End {
     standing: Standing,
     /// Whether a whiteout device lies at the name.
     whiteout: bool,
+}
+
+impl End {
+    /// The upper part of the directory that stands there, if it is one.
+    fn upper_dir(&self) -> Option<Arc<RealDir>> {
+        self.inode.as_ref()?.source_in(UPPER)
+    }
 }
 
 /// What the plan needs to know of one side.
@@ -141,8 +148,14 @@ impl Overlay {
         self.upper_dir(&old_parent)?;
         self.upper_dir(&new_parent)?;
         let _moving = (inode.is_dir() && old.0 != new.0).then(|| self.moving.lock());
-        let _ops = lock_pair(&inode.ops, target.as_ref().map(|t| &t.ops));
+        let _ops = lock_ops_pair(&inode, target.as_deref())?;
         let _entries = lock_pair(&old_parent.entries, Some(&new_parent.entries));
+        let moved = |inode: &Inode, (parent, name): (&Inode, &OsStr)| !inode.has_name(parent, name);
+        if moved(&inode, (&old_parent, old.1))
+            || target.as_ref().is_some_and(|t| moved(t, (&new_parent, new.1)))
+        {
+            return Err(Error::Stale);
+        }
         let old = self.end(&old_parent, old.1, Some(&inode))?;
         let new = self.end(&new_parent, new.1, target.as_ref())?;
         self.execute_rename(mode, &old, &new)
@@ -234,7 +247,7 @@ impl Overlay {
             {
                 self.mark_impure(&old.parent)?;
             }
-            fs::renameat_with(&*old.fd, &*old.name, &*new.fd, &*new.name, RenameFlags::EXCHANGE)?;
+            self.exchange_entries(old, new)?;
             return self.note_exchange(old, new, redirect, other_redirect);
         }
         let farewell = match other {
@@ -270,7 +283,7 @@ impl Overlay {
 
     /// The inode number that the upper's own file has.
     fn upper_number(&self, inode: &Inode) -> Result<u64> {
-        let st = self.access(inode)?.stat()?;
+        let st = self.access_held(inode)?.stat()?;
         Ok(self.numbers.shown(self.upper()?.layer.device, st.st_ino))
     }
 
@@ -299,18 +312,33 @@ impl Overlay {
     /// Moves the real entry and leaves the old name as planned.
     fn move_entry(&self, old: &End, new: &End, leave: Leave) -> Result<()> {
         let rename = |flags| fs::renameat_with(&*old.fd, &*old.name, &*new.fd, &*new.name, flags);
+        let dir = old.upper_dir();
+        let renaming = dir.as_ref().map(|dir| dir.rename());
         match leave {
             Leave::Nothing | Leave::Other => rename(RenameFlags::empty())?,
             Leave::Whiteout => self.move_and_whiteout(old, rename)?,
-            Leave::SwappedWhiteout => rename(RenameFlags::EXCHANGE)?,
-            Leave::RemovedWhiteout => {
-                rename(RenameFlags::EXCHANGE)?;
-                self.remove_name(&old.fd, &old.name)?;
-            }
+            Leave::SwappedWhiteout | Leave::RemovedWhiteout => rename(RenameFlags::EXCHANGE)?,
+        }
+        renaming.into_iter().for_each(|dir| dir.done(&new.dir, new.name.clone()));
+        if leave == Leave::RemovedWhiteout
+            && let Err(e) = self.remove_name(&old.fd, &old.name)
+        {
+            // It hides nothing.
+            log::debug!("whiteout {} left: {e}", old.name.display());
         }
         if new.standing.below && !new.whiteout && new.inode.is_none() {
             self.remove_whiteout_file(&new.fd, &new.name)?;
         }
+        Ok(())
+    }
+
+    /// Swaps the two real entries.
+    fn exchange_entries(&self, old: &End, new: &End) -> Result<()> {
+        let dirs = [old.upper_dir(), new.upper_dir()];
+        let [one, other] = dirs.each_ref().map(|dir| dir.as_ref().map(|dir| dir.rename()));
+        fs::renameat_with(&*old.fd, &*old.name, &*new.fd, &*new.name, RenameFlags::EXCHANGE)?;
+        one.into_iter().for_each(|dir| dir.done(&new.dir, new.name.clone()));
+        other.into_iter().for_each(|dir| dir.done(&old.dir, old.name.clone()));
         Ok(())
     }
 
@@ -394,13 +422,8 @@ impl Overlay {
 fn moved(inode: &Inode, old: &End, new: &End, redirect: Option<Vec<OsString>>) -> Result<()> {
     let mut state = inode.state.write();
     state.change_name((&old.parent, &old.name), (&new.parent, &new.name));
-    if let Some(dir) = &mut state.dir {
-        if let Some(upper) = dir.upper() {
-            upper.dir.moved(&new.dir, new.name.clone());
-        }
-        if let Some(path) = redirect {
-            dir.redirect = Some(Redirect::Absolute(path));
-        }
+    if let (Some(dir), Some(path)) = (&mut state.dir, redirect) {
+        dir.redirect = Some(Redirect::Absolute(path));
     }
     Ok(())
 }

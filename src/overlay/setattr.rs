@@ -9,7 +9,7 @@ use super::attr::{Attr, Kind, RealStat, S_ISGID, S_ISUID, S_IXGRP, Time};
 use super::copy_up::Content;
 use super::error::{Error, Result};
 use super::file::SetIds;
-use super::inode::{Inode, NO_CAPABILITY};
+use super::inode::Inode;
 use super::marks;
 use super::real_dir::UPPER;
 use super::union::Overlay;
@@ -73,6 +73,8 @@ impl Overlay {
             let spec = |time| timespec(time);
             let times =
                 Timestamps { last_access: spec(changes.atime), last_modification: spec(changes.mtime) };
+            // A copy-up in a directory puts its times back.
+            let _entries = inode.is_dir().then(|| inode.entries.lock());
             access.utimens(&times)?;
         }
         self.attr(&inode)
@@ -83,14 +85,13 @@ impl Overlay {
             return Err(if inode.is_dir() { Error::IsDirectory } else { Error::Invalid });
         }
         let fd = self.writer(inode)?;
-        fs::ftruncate(&*fd, size)?;
-        self.drop_set_ids(inode, ids)
+        self.drop_set_ids(inode, &fd, ids)?;
+        Ok(fs::ftruncate(&*fd, size)?)
     }
 
     fn chown(&self, inode: &Inode, access: &Access, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let uid = uid.map(|id| self.ids.stored_uid(id)).transpose()?.flatten();
         let gid = gid.map(|id| self.ids.stored_gid(id)).transpose()?.flatten();
-        inode.unlearn(NO_CAPABILITY);
         if !self.records(inode.kind) {
             return match access.chown(uid, gid) {
                 Err(Errno::PERM) if self.ids.squashes() || self.config.record_owner => Ok(()),

@@ -3,13 +3,13 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
 use crate::format::names::{Mark, Namespace};
 use crate::format::whiteout;
-use crate::sys::fs as sysfs;
+use crate::sys::fs::{self as sysfs, Stat};
 use crate::sys::process;
 
 use super::access::Access;
@@ -17,24 +17,18 @@ use super::attr::{Attr, Kind, RealStat};
 use super::config::{Config, RedirectDir, XattrPermissions};
 use super::error::{Error, Result};
 use super::features;
+use super::held::HeldFiles;
 use super::ids::Ids;
-use super::inode::{DirState, Inode, InodeTable, NewInode, Source, State};
+use super::inode::{Inode, NewInode};
 use super::marks;
 use super::number::LargeNumbers;
+use super::object::Object;
+use super::observer::Observer;
 use super::open_error::OpenError;
 use super::real_dir::{DirCache, LayerNo, UPPER};
 use super::stack::{Stack, Upper};
-
-/// On whose behalf an operation is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Caller {
-    /// User id as shown in the view.
-    pub uid: u32,
-    /// Group id as shown in the view.
-    pub gid: u32,
-    /// Process id, 0 where it is not known.
-    pub pid: u32,
-}
+use super::state::{DirState, Source, State};
+use super::table::InodeTable;
 
 /// A union of layers, with the inodes that are in use. All operations may be called from any thread.
 #[derive(Debug)]
@@ -51,6 +45,10 @@ pub struct Overlay {
     pub(super) numbers: LargeNumbers,
     /// Held while a directory moves between parents.
     pub(super) moving: parking_lot::Mutex<()>,
+    /// Files without a name that are in use.
+    pub(super) held: HeldFiles,
+    /// Who is told of what changes on the side.
+    pub(super) observer: OnceLock<Box<dyn Observer>>,
 }
 
 /// The switches of a mount.
@@ -122,6 +120,8 @@ impl Overlay {
             lost_links: DashMap::new(),
             numbers: LargeNumbers::default(),
             moving: parking_lot::Mutex::new(()),
+            held: HeldFiles::new(descriptors / 4),
+            observer: OnceLock::new(),
         })
     }
 
@@ -148,32 +148,19 @@ impl Overlay {
         self.table.get(node)
     }
 
-    /// How the file behind an inode is reached now.
-    pub(super) fn access(&self, inode: &Inode) -> Result<Access> {
-        let (parent, name, layer) = {
-            let state = inode.state.read();
-            if let Some(dir) = &state.dir {
-                let top = dir.sources.first().ok_or(Error::NotFound)?.dir.clone();
-                drop(state);
-                return Ok(Access::of_dir(self.dirs.fd(&top)?));
-            }
-            if let Some(file) = &state.file {
-                if let Some(pinned) = &file.pinned {
-                    return Ok(Access::Fd(pinned.clone()));
-                }
-                if let (Some(name), Some(index)) = (&file.index_name, self.index_dir()) {
-                    return Ok(Access::At(index, name.clone()));
-                }
-            }
-            (state.parent.clone().ok_or(Error::NotFound)?, state.name.clone(), state.layer)
-        };
-        let dir = parent.source_in(layer).ok_or(Error::NotFound)?;
-        Ok(Access::At(self.dirs.fd(&dir)?, name))
-    }
-
     /// The attributes a layer holds for a file.
     pub(super) fn real_stat(&self, access: &Access, layer: LayerNo, kind: Option<Kind>) -> Result<RealStat> {
-        let mut st = access.stat()?;
+        self.recorded_stat(access.stat()?, access, layer, kind)
+    }
+
+    /// The same where the inode's own are known: what is recorded beside them at `access` goes before.
+    fn recorded_stat(
+        &self,
+        mut st: Stat,
+        access: &Access,
+        layer: LayerNo,
+        kind: Option<Kind>,
+    ) -> Result<RealStat> {
         let layer = self.stack.layer(layer);
         let recorded = layer.is_some_and(|l| l.override_stat);
         // An empty file may stand for a device 0:0 of a user's own, which a layer cannot hold as it is.
@@ -195,11 +182,11 @@ impl Overlay {
 
     /// The attributes to show for a file.
     pub(super) fn attr_of(&self, inode: &Inode, real: &RealStat) -> Attr {
-        let (layer, merged, nlink) = {
+        let (layer, merged, nlink, in_work) = {
             let state = inode.state.read();
             let merged = state.dir.as_ref().is_some_and(|d| d.sources.len() > 1);
             let nlink = state.file.as_ref().and_then(|f| f.nlink);
-            (state.layer, merged, nlink)
+            (state.layer, merged, nlink, state.file.as_ref().is_some_and(|f| f.is_in_work()))
         };
         let owner = real.owner();
         let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
@@ -215,7 +202,7 @@ impl Overlay {
             _ if self.config.static_nlink || merged => 1,
             Some(n) => n,
             None if inode.is_unlinked() => 0,
-            None => (real.st.st_nlink as u32).saturating_sub(lost),
+            None => (real.st.st_nlink as u32).saturating_sub(lost + u32::from(in_work)),
         };
         let device = matches!(inode.kind, Kind::Char | Kind::Block);
         Attr {
@@ -241,13 +228,21 @@ impl Overlay {
         if let Some(last) = inode.state.read().dir.as_ref().and_then(|d| d.removed.as_deref().copied()) {
             return Ok(last);
         }
-        let access = self.access(inode)?;
-        let real = self.real_stat(&access, layer, Some(inode.kind))?;
+        let real = self.current_stat(inode, layer)?;
         let mut attr = self.attr_of(inode, &real);
         if inode.kind == Kind::File && attr.size > 0 && attr.blocks * 512 < attr.size {
             self.count_data_blocks(inode, &mut attr);
         }
         Ok(attr)
+    }
+
+    fn current_stat(&self, inode: &Inode, layer: LayerNo) -> Result<RealStat> {
+        if self.stack.layer(layer).is_some_and(|l| l.override_stat) || inode.kind == Kind::Char {
+            // Attributes and what is recorded beside them must be of one file.
+            return self.real_stat(&self.access(inode)?, layer, Some(inode.kind));
+        }
+        let (st, access) = self.stat(inode)?;
+        self.recorded_stat(st, &access, layer, Some(inode.kind))
     }
 
     /// Whether the mount is served by root of the initial user namespace.
@@ -258,18 +253,6 @@ impl Overlay {
     /// Whether a layer lies on a file system that is itself stacked on others.
     pub fn is_stacked(&self) -> bool {
         self.stack.layers().any(|layer| layer.stacked)
-    }
-
-    /// Whether the next change of content would copy a file of some size.
-    pub fn copies_much(&self, node: u64) -> bool {
-        self.inode(node).is_ok_and(|inode| {
-            inode.kind == Kind::File && !(inode.is_upper() && inode.knows(super::inode::NOT_METACOPY))
-        })
-    }
-
-    /// Whether a change of attributes leaves the data where it is.
-    pub fn copies_metadata_alone(&self) -> bool {
-        self.config.metacopy
     }
 
     /// Refuses the names that mark deletions in layers.
@@ -297,14 +280,14 @@ fn open_root(
     namespace: Namespace,
 ) -> Result<Arc<Inode>> {
     let mut sources = Vec::new();
-    let mut ino = None;
+    let mut top = None;
     let mut impure = false;
     for layer in stack.layers() {
         let fd = dirs.fd(&layer.root)?;
         let access = Access::Fd(fd.clone());
         let found = marks::read(access.xattrs(), namespace)?;
-        if ino.is_none() {
-            ino = Some(access.stat()?.st_ino);
+        if top.is_none() {
+            top = Some(access.stat()?);
         }
         impure |= layer.root.layer == UPPER && found.impure;
         let file_whiteouts = found.opaque == marks::Opaque::FileWhiteouts;
@@ -315,6 +298,8 @@ fn open_root(
     }
     let layer = sources.first().map_or(UPPER, |s| s.dir.layer);
     let dir = Box::new(DirState { sources, impure, ..DirState::default() });
-    let state = State { parent: None, name: OsStr::new("").into(), layer, dir: Some(dir), file: None };
-    Ok(table.insert_root(NewInode { ino: ino.unwrap_or(1), kind: Kind::Directory, known: 0, state }))
+    let top = top.ok_or(Error::NotFound)?;
+    let (name, object) = (OsStr::new("").into(), Object::of(&top));
+    let state = State { parent: None, name, object, layer, dir: Some(dir), file: None };
+    Ok(table.insert_root(NewInode { ino: top.st_ino, kind: Kind::Directory, known: 0, state }))
 }

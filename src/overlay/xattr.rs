@@ -8,11 +8,12 @@ use crate::sys::Errno;
 use crate::sys::xattr as sysx;
 
 use super::attr::S_ISGID;
+use super::caller::Caller;
 use super::copy_up::{CAPABILITY, Content};
 use super::error::{Error, Result};
 use super::inode::NO_CAPABILITY;
 use super::real_dir::UPPER;
-use super::union::{Caller, Overlay};
+use super::union::Overlay;
 
 impl Overlay {
     /// The value of an attribute.
@@ -33,7 +34,7 @@ impl Overlay {
         }
         let value = match sysx::getxattr(self.access(&inode)?.xattrs(), name) {
             Err(Errno::NODATA) if is_capability => {
-                inode.learn(NO_CAPABILITY);
+                inode.learn_no_capability();
                 return Err(Error::NoAttribute);
             }
             other => other?,
@@ -46,7 +47,7 @@ impl Overlay {
         let inode = self.inode(node)?;
         let mut names = sysx::listxattr(self.access(&inode)?.xattrs())?;
         names.retain(|name| !is_private(name) && (self.config.acl || !acl::is_acl(name)));
-        if names.iter().any(|name| is_trusted(name)) && !is_administrator(caller) {
+        if names.iter().any(|name| is_trusted(name)) && !caller.is_administrator() {
             names.retain(|name| !is_trusted(name));
         }
         Ok(names)
@@ -58,7 +59,9 @@ impl Overlay {
         self.check_xattr(name)?;
         self.copy_up(&inode, Content::AttributesSuffice)?;
         let access = self.access(&inode)?;
-        inode.unlearn(NO_CAPABILITY);
+        if name == CAPABILITY {
+            inode.expect_capability();
+        }
         if !acl::is_acl(name) {
             return Ok(sysx::setxattr(access.xattrs(), name, value, flags)?);
         }
@@ -81,7 +84,6 @@ impl Overlay {
             return Err(Error::NoAttribute);
         }
         self.copy_up(&inode, Content::AttributesSuffice)?;
-        inode.unlearn(NO_CAPABILITY);
         if inode.is_dir() {
             inode.with_dir_mut(|dir| dir.default_acl = None)?;
         }
@@ -103,7 +105,7 @@ impl Overlay {
         let access = self.access(inode)?;
         let real = self.real_stat(&access, UPPER, Some(inode.kind))?;
         let shown = self.attr_of(inode, &real);
-        if real.perm() & S_ISGID == 0 || caller.uid == 0 || in_group(caller, shown.gid) {
+        if real.perm() & S_ISGID == 0 || caller.uid == 0 || caller.is_in_group(shown.gid) {
             return Ok(());
         }
         self.store_mode(&access, &real, real.perm() & !S_ISGID, inode.kind)
@@ -112,24 +114,4 @@ impl Overlay {
 
 fn is_trusted(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"trusted.")
-}
-
-/// Whether the caller's process is in a group.
-fn in_group(caller: Caller, gid: u32) -> bool {
-    caller.gid == gid
-        || status_field(caller, "Groups:")
-            .is_some_and(|all| all.split_whitespace().any(|g| g.parse() == Ok(gid)))
-}
-
-/// Whether the caller has CAP_SYS_ADMIN; root has where its process cannot be looked at.
-fn is_administrator(caller: Caller) -> bool {
-    const CAP_SYS_ADMIN: u32 = 21;
-    let effective = status_field(caller, "CapEff:").and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    caller.uid == 0 && effective.is_none_or(|set| set & (1 << CAP_SYS_ADMIN) != 0)
-}
-
-/// A field of the caller's /proc/PID/status (proc(5)).
-fn status_field(caller: Caller, field: &str) -> Option<String> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", caller.pid)).ok()?;
-    status.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned)
 }

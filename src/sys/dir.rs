@@ -62,18 +62,21 @@ fn read_on(fd: &OwnedFd, mut visit: impl FnMut(&OsStr, u64, FileType, u64) -> bo
 
 /// Reads the whole directory.
 pub fn read_all(dir: BorrowedFd<'_>) -> Result<Vec<DirEntry>> {
-    read_rest(&open_listing(dir)?)
+    Ok(read_rest(&open_listing(dir)?, usize::MAX)?.unwrap_or_default())
 }
 
-/// Reads a directory from where `fd`, open for reading, stands.
-pub fn read_rest(fd: &OwnedFd) -> Result<Vec<DirEntry>> {
+/// Reads a directory from where `fd`, open for reading, stands; `None` where it has more than `most` entries.
+pub fn read_rest(fd: &OwnedFd, most: usize) -> Result<Option<Vec<DirEntry>>> {
     let mut entries = Vec::new();
-    read_on(fd, |name, ino, file_type, next| {
-        let name = OsString::from_vec(name.as_bytes().to_vec());
-        entries.push(DirEntry { name, ino, file_type, next });
-        true
+    let complete = read_on(fd, |name, ino, file_type, next| {
+        let room = entries.len() < most;
+        if room {
+            let name = OsString::from_vec(name.as_bytes().to_vec());
+            entries.push(DirEntry { name, ino, file_type, next });
+        }
+        room
     })?;
-    Ok(entries)
+    Ok(complete.then_some(entries))
 }
 
 /// Removes a directory with its content, no link followed.

@@ -119,39 +119,44 @@ fn a_truncated_copy_up_copies_nothing_first() {
     assert_eq!(u.truncate("g", 6).map(|a| a.size), Ok(6));
     assert_eq!(u.read("g"), Ok("0123\0\0".into()));
     let node = u.node("f").expect("there");
-    let opened = u.fs().open_for_writing(node, true, SetIds::Keep).expect("opened");
-    assert!(opened.upper);
+    u.fs().prepare_writing(node, true, SetIds::Keep).expect("prepared");
+    assert!(u.fs().is_upper(node).expect("known"));
 }
 
-// S13, S33
+// S13, S32, S33
 #[test]
-fn an_opening_for_writing_is_always_the_uppers() {
+fn only_a_file_of_the_upper_is_handed_to_the_kernel() {
     let u = Union::of(&["f=text"]);
     let node = u.node("f").expect("there");
-    let reading = u.fs().open_for_reading(node).expect("opened");
-    assert!(!reading.upper && u.fs().is_lower_file(node).expect("known"));
+    assert!(u.fs().open_backing(node).expect("known").is_none(), "it may be copied up while it is open");
     assert_eq!(u.on_disk(), [""; 0]);
-    let writing = u.fs().open_for_writing(node, false, SetIds::Keep).expect("opened");
-    assert!(writing.upper && !u.fs().is_lower_file(node).expect("known"));
-    sys::pwrite(&writing.fd, b"TEXT", 0).expect("written");
-    assert_eq!(u.on_disk(), words("f=TEXT"));
-    assert!(u.fs().open_for_reading(node).expect("opened").upper);
+    u.fs().prepare_writing(node, false, SetIds::Keep).expect("copied up");
+    let backing = u.fs().open_backing(node).expect("opened").expect("the upper's");
+    assert_eq!(u.on_disk(), words("f=text"));
+    u.write("f", 0, "TEXT").expect("written");
+    let mut bytes = [0; 4];
+    sys::pread(&backing.fd, &mut bytes, 0).expect("read");
+    assert_eq!(&bytes, b"TEXT");
 }
 
-// S32
 #[test]
-fn a_reader_can_keep_the_old_content_while_the_name_leads_to_the_copy() {
+fn a_lowers_file_is_handed_to_the_kernel_where_it_cannot_be_copied_up() {
+    let u = Union::with("", &["f=text"], |config| (config.upper, config.work) = (None, None));
+    assert!(u.fs().open_backing(u.node("f").expect("there")).expect("opened").is_some());
+}
+
+// S31, S32
+#[test]
+fn an_inode_stays_the_same_over_its_copy_up_under_all_names() {
     let mut u = Union::of(&["d/f=old h=1 g~h"]);
-    for (path, old) in [("d/f", "old"), ("h", "1")] {
+    for path in ["d/f", "h"] {
         let (node, ino) = (u.node(path).expect("there"), u.ino(path));
-        u.fs().copy_up_apart(node, false).expect("copied up");
-        let apart = u.node(path).expect("there");
-        assert_ne!(apart, node, "another node");
-        assert_eq!(u.ino(path), ino, "S25: the same number");
+        u.fs().prepare_writing(node, false, SetIds::Keep).expect("copied up");
+        assert_eq!((u.node(path), u.ino(path)), (Ok(node), ino), "S25: the same number");
         u.write(path, 0, "new").expect("written");
-        assert_eq!(u.read_node(node), Ok(old.into()));
-        assert_eq!(u.read(path), Ok("new".into()));
+        assert_eq!(u.read_node(node), Ok("new".into()));
     }
+    assert_eq!(u.node("g"), u.node("h"));
     u.reopen();
     assert_eq!(u.tree(), words("d/ d/f=new g=new h=new"));
 }
@@ -223,8 +228,9 @@ fn a_metadata_copy_is_cut_opened_and_read_like_any_file() {
     u.truncate("b", 0).expect("cut to nothing");
     let before = u.stat("c").expect("there").mtime;
     let node = u.node("c").expect("there");
-    assert!(u.fs().is_lower_file(node).expect("known"));
-    assert!(u.fs().open_for_writing(node, false, SetIds::Keep).expect("opened").upper);
+    assert!(u.fs().open_backing(node).expect("known").is_none());
+    u.fs().prepare_writing(node, false, SetIds::Keep).expect("completed");
+    assert!(u.fs().open_backing(node).expect("opened").is_some());
     assert_eq!(u.stat("c").expect("there").mtime, before, "the data coming is no change");
     u.reopen();
     assert_eq!(u.tree(), words("a=012 b= c=0123456789"));
@@ -241,7 +247,7 @@ fn capabilities_stay_when_the_data_of_a_metadata_copy_follows() {
     let node = u.node("ping").expect("there");
     let name = std::ffi::OsStr::new("security.capability");
     u.fs().setxattr(node, name, NET_RAW, 0, plyfs::overlay::Caller::default()).expect("set");
-    assert!(u.fs().open_for_writing(node, false, SetIds::Keep).expect("opened").upper);
+    u.fs().prepare_writing(node, false, SetIds::Keep).expect("completed");
     assert_eq!(u.fs().getxattr(node, name).expect("kept"), NET_RAW);
     u.write("ping", 0, "X").expect("written");
     let node = u.node("ping").expect("there");

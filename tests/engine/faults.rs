@@ -88,7 +88,7 @@ const OPERATIONS: &[Operation] = &[
     ("write", |u| u.write("d/s/f", 0, "2")),
     ("chmod", |u| u.chmod("d/s/f", 0o600).map(drop)),
     ("chmod of a directory", |u| u.chmod("d/s", 0o700).map(drop)),
-    ("create", |u| u.create("d/s/n", "new")),
+    ("create", |u| u.create("d/s/n", "")),
     ("mkdir over a whiteout", |u| u.mkdir("gone")),
     ("unlink", |u| u.unlink("d/s/f")),
     ("unlink of one of two names", |u| u.unlink("h")),

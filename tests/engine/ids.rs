@@ -105,7 +105,7 @@ fn squashing_shows_one_owner_and_ignores_changes() {
     let made = u.make("d/n", NewFile::Directory, 0o755, USER).expect("made").attr;
     assert_eq!((made.uid, made.gid), (1234, 5678));
     u.fs()
-        .write(u.node("d/g").expect("g"), 0, b"x", plyfs::overlay::SetIds::Drop)
+        .write(u.node("d/g").expect("g"), 0, b"x", plyfs::overlay::SetIds::Drop(crate::harness::USER))
         .expect("one of any owner writes");
     assert_eq!(u.read("d/g"), Ok("x".into()));
 }

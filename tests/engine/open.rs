@@ -288,8 +288,8 @@ fn lowers_cannot_be_written_even_by_mistake() {
     if !privileged("cloning a lower's mount") {
         return;
     }
-    let u = Union::of(&["f=1"]);
-    let backing = u.fs().open_for_reading(u.node("f").expect("f")).expect("opened");
+    let u = Union::with("", &["f=1"], |config| (config.upper, config.work) = (None, None));
+    let backing = u.fs().open_backing(u.node("f").expect("f")).expect("opened").expect("no upper");
     let again = plyfs::sys::fs::reopen(std::os::fd::AsFd::as_fd(&backing.fd), plyfs::sys::fs::OFlags::RDWR);
     assert_eq!(again.map(drop), Err(Errno::ROFS), "the descriptor leads through the read-only clone");
 }

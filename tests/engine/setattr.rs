@@ -72,15 +72,19 @@ fn set_id_bits_and_capabilities_go_with_a_foreign_change() {
         u.setxattr(name, "security.capability", capability).expect("set");
     }
     let node = |name| u.node(name).expect("there");
-    u.fs().write(node("w"), 0, b"x", SetIds::Drop).expect("written");
-    u.fs().setattr(node("t"), Changes { size: Some(0), ..changes() }, SetIds::Drop).expect("cut");
-    u.fs().setattr(node("o"), Changes { uid: Some(5), ..changes() }, SetIds::Drop).expect("changed");
+    u.fs().write(node("w"), 0, b"x", SetIds::Drop(crate::harness::USER)).expect("written");
+    u.fs()
+        .setattr(node("t"), Changes { size: Some(0), ..changes() }, SetIds::Drop(crate::harness::USER))
+        .expect("cut");
+    u.fs()
+        .setattr(node("o"), Changes { uid: Some(5), ..changes() }, SetIds::Drop(crate::harness::USER))
+        .expect("changed");
     u.fs().write(node("k"), 0, b"x", SetIds::Keep).expect("written by root");
-    u.fs().write(node("n"), 0, b"x", SetIds::Drop).expect("written");
-    u.fs().open_for_writing(node("a"), true, SetIds::Drop).expect("opened");
+    u.fs().write(node("n"), 0, b"x", SetIds::Drop(crate::harness::USER)).expect("written");
+    u.fs().prepare_writing(node("a"), true, SetIds::Drop(crate::harness::USER)).expect("opened");
     for _ in 0..2 {
         for (name, mode) in
-            [("w", 0o755), ("t", 0o755), ("o", 0o755), ("k", 0o6755), ("n", 0o2644), ("a", 0o755)]
+            [("w", 0o755), ("t", 0o755), ("o", 0o755), ("k", 0o6755), ("n", 0o644), ("a", 0o755)]
         {
             assert_eq!(u.stat(name).expect("there").perm, mode, "{name}");
         }
