@@ -149,6 +149,14 @@ build_release() {
     export PLYFS_BUILT=1
 }
 
+# build_client CRATE: one of the programs in conformance/, which are no members of the workspace. It is then in
+# $TARGET/conformance/release.
+build_client() {
+    need_rust
+    cargo build --quiet --release --locked --manifest-path "$REPO/conformance/$1/Cargo.toml" \
+        --target-dir "$TARGET/conformance" || die "the build of $1 failed"
+}
+
 # ---- mounting ------------------------------------------------------------------------------------
 
 # choose_program: settle which mount program is under test; sets PROGRAM and PROGRAM_NAME.
