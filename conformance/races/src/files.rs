@@ -1,8 +1,9 @@
 //! Files: opened by name while names move, and held open while they do.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use crate::mover::Move;
+use crate::mover::{self, Move};
 use crate::scenario::Stage;
 use crate::sys::{self, Fault, Result};
 use crate::tree::{self, RECORD, Set};
@@ -55,9 +56,18 @@ pub fn open_again(stage: &mut Stage) {
 }
 
 fn by_name(stage: &mut Stage, flags: i32, act: impl Fn(&mut Set, &OwnedFd, u32) -> Result<()>) {
+    stage.learn_and_forget();
+    let mut pause = 0_u64;
     stage.turns(|stage, pair| {
         let path = stage.set.path("a", pair);
-        stage.mover.go(stage.exchange(pair));
+        // Where the other file has been copied up, a move takes no longer than what it may come between.
+        if pair % 4 != 0 {
+            drop(sys::open(&stage.set.path("c", pair), libc::O_RDWR)?);
+        }
+        // The first opening meets the first move at another moment each time.
+        pause = (pause + 37) % 1000;
+        stage.mover.go_after(Duration::from_micros(pause.saturating_sub(200)), stage.exchange(pair));
+        mover::spin(Duration::from_micros(200_u64.saturating_sub(pause)));
         for _ in 0..OPENINGS {
             let opened = sys::open(&path, flags).and_then(|file| {
                 let number = stage.set.who(&file)?;

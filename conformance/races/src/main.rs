@@ -34,7 +34,7 @@ const fn shape(pairs: usize, kind: Kind) -> Shape {
 
 const SOME: Shape = shape(300, Kind::Files);
 const MANY: Shape = shape(2000, Kind::Files);
-const LARGE: Shape = Shape { pairs: 24, large: true, kind: Kind::Files };
+const LARGE: Shape = Shape { pairs: 60, large: true, kind: Kind::Files };
 const LINKED: Shape = shape(300, Kind::Linked);
 const SYMLINKS: Shape = shape(300, Kind::Symlinks);
 const DIRECTORIES: Shape = shape(60, Kind::Directories);
@@ -49,6 +49,7 @@ const SCENARIOS: &[Scenario] = scenarios! {
     "open" "open-to-read" SOME files::open_to_read;
     "open" "open-to-write" MANY files::open_to_write;
     "open" "open-to-truncate" SOME files::open_to_truncate;
+    "open" "open-large-to-write" LARGE files::open_to_write;
     "open" "open-again" SOME files::open_again;
     "data" "pread" SOME files::pread;
     "data" "pread-to-and-fro" SOME files::pread_to_and_fro;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::sys;
 
@@ -40,6 +41,8 @@ struct Job {
     movement: Option<Move>,
     steps: u64,
     fault: Option<sys::Fault>,
+    /// Before the first step.
+    pause: Duration,
 }
 
 impl Mover {
@@ -56,7 +59,13 @@ impl Mover {
 
     /// Begins to move.
     pub fn go(&self, movement: Move) {
+        self.go_after(Duration::ZERO, movement);
+    }
+
+    /// Begins to move after a short while.
+    pub fn go_after(&self, pause: Duration, movement: Move) {
         let mut job = self.job();
+        job.pause = pause;
         job.steps = 0;
         job.movement = Some(movement);
     }
@@ -101,6 +110,7 @@ fn run(shared: &Shared) {
         if !shared.asked.load(Ordering::SeqCst) {
             let mut job = shared.job.lock().expect("the other thread is well");
             if let Some(movement) = job.movement.clone() {
+                spin(std::mem::take(&mut job.pause));
                 match step(&movement) {
                     Ok(()) => {
                         job.steps += 1;
@@ -117,6 +127,14 @@ fn run(shared: &Shared) {
             }
         }
         thread::yield_now();
+    }
+}
+
+/// Waits without sleeping, which would take longer than what is to be met.
+pub fn spin(pause: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < pause {
+        std::hint::spin_loop();
     }
 }
 

@@ -101,6 +101,19 @@ impl Stage {
         }
     }
 
+    /// Notes all inode numbers first, and makes the kernel forget the names where it may be told so: each pair is then
+    /// looked up while it moves.
+    pub fn learn_and_forget(&mut self) {
+        for pair in 0..self.set.shape.pairs {
+            let learnt = self.set.learn(pair);
+            if learnt.is_err() {
+                self.tally.count(learnt);
+            }
+        }
+        _ = std::fs::write("/proc/sys/vm/drop_caches", "2");
+        self.until = Instant::now() + self.budget;
+    }
+
     pub fn exchange(&self, pair: usize) -> Move {
         Move::Exchange(self.set.path("a", pair), self.set.path("c", pair))
     }
