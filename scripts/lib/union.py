@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -48,13 +49,14 @@ class System:
 class Union:
     """A mount with its directories, made by `lay(lower)`."""
 
-    def __init__(self, system, directory, lay, options="", user=0, lower=None):
-        self.system, self.directory, self.user = system, directory, user
+    def __init__(self, system, directory, lay, options="", user=0, lower=None, descriptors=None):
+        self.system, self.directory, self.user, self.descriptors = system, directory, user, descriptors
         if os.path.lexists(directory):
             shutil.rmtree(directory)
         self.lower = lower or os.path.join(directory, "lower")
         self.upper, self.work, self.merged = (os.path.join(directory, name) for name in ("upper", "work", "merged"))
-        for path in (directory, os.path.join(directory, "below"), self.lower, self.upper, self.work, self.merged):
+        # A lower that is given may be several.
+        for path in (directory, os.path.join(directory, "below"), self.upper, self.work, self.merged, *([] if lower else [self.lower])):
             os.makedirs(path, exist_ok=True)
             os.chown(path, user, user)
         lay(self.lower)
@@ -74,12 +76,18 @@ class Union:
         with open(os.path.join(self.directory, "log"), "w+", encoding="utf-8") as log:
             as_user = self.user if not self.system.is_kernel else 0
             status = subprocess.call(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                     preexec_fn=lambda: set_user(as_user))
+                                     preexec_fn=lambda: self.prepare(as_user))
             log.seek(0)
             if status:
                 raise OSError("cannot mount: " + log.read()[-300:])
         self.mounted = True
         self.daemons = [] if self.system.is_kernel else list(self.find_daemons())
+
+    def prepare(self, user):
+        """Of the mount program alone."""
+        if self.descriptors:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
+        set_user(user)
 
     def find_daemons(self):
         """The processes that serve it: the mount point is their last argument."""
