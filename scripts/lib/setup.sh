@@ -7,6 +7,7 @@
 #                  A path to another program (fuse-overlayfs) or the word `kernel` (overlayfs of the
 #                  kernel) runs the same script against a peer.
 #   MOUNT_OPTIONS  extra mount options, put after lowerdir, upperdir and workdir
+#   PLYFS_THREADS  how many threads read requests: becomes the mount option threads=N of plyfs
 #   PLYFS_TOOLS    where crates used as tools are installed; default ~/.cache/plyfs-tools
 #   PLYFS_CACHE    where downloaded or debootstrapped things are kept; default ~/.cache/plyfs-tests
 #   QUICK=1        the short form of a script
@@ -43,6 +44,15 @@ need_root() { [ "$(id -u)" = 0 ] || skip_all "needs root"; }
 need_fuse() {
     [ -c /dev/fuse ] || modprobe fuse 2>/dev/null || true
     [ -c /dev/fuse ] || skip_all "needs /dev/fuse"
+}
+
+# open_fuse: ordinary users may use the device until the script ends, as udev would let them.
+open_fuse() {
+    local mode
+    mode=$(stat -c %a /dev/fuse)
+    [ "$mode" != 666 ] || return 0
+    at_exit chmod "$mode" /dev/fuse
+    chmod 666 /dev/fuse
 }
 
 # ---- cleanup -------------------------------------------------------------------------------------
@@ -149,6 +159,14 @@ build_release() {
     export PLYFS_BUILT=1
 }
 
+# build_client CRATE: one of the programs in conformance/, which are no members of the workspace. It is then in
+# $TARGET/conformance/release.
+build_client() {
+    need_rust
+    cargo build --quiet --release --locked --manifest-path "$REPO/conformance/$1/Cargo.toml" \
+        --target-dir "$TARGET/conformance" || die "the build of $1 failed"
+}
+
 # ---- mounting ------------------------------------------------------------------------------------
 
 # choose_program: settle which mount program is under test; sets PROGRAM and PROGRAM_NAME.
@@ -165,6 +183,11 @@ choose_program() {
         PROGRAM=$(command -v "$PROGRAM") || die "no such mount program: $MOUNT_PROGRAM"
         PROGRAM_NAME=$(basename "$PROGRAM")
         need_apt fuse3
+    fi
+    if is_plyfs && [ -n "${PLYFS_THREADS:-}" ]; then
+        MOUNT_OPTIONS=${MOUNT_OPTIONS:+$MOUNT_OPTIONS,}threads=$PLYFS_THREADS
+        PROGRAM_NAME+=" with threads=$PLYFS_THREADS"
+        unset PLYFS_THREADS
     fi
 }
 

@@ -13,11 +13,12 @@ use rustix::fs::{
 use rustix::io::{self, Errno};
 use rustix::{process, thread};
 
+use crate::handles;
 use crate::op::{Op, Step};
 use crate::tree::{self, Attributes, Mtime, Xattrs};
 
 /// Open files a sequence can hold.
-pub const SLOTS: usize = 3;
+pub const SLOTS: usize = 8;
 
 /// What came of an operation; equal on both sides, or a difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,17 +84,17 @@ impl Side {
             Op::Write { path, offset, length, fill } => {
                 let file = self.open(path, OFlags::WRONLY, 0)?;
                 let written = io::pwrite(&file, &pattern(*length, *fill), *offset)?;
-                self.wrote(&file, written)
+                wrote(&file, written, self.started)
             }
             Op::Append { path, length, fill } => {
                 let file = self.open(path, OFlags::WRONLY | OFlags::APPEND, 0)?;
                 let written = io::write(&file, &pattern(*length, *fill))?;
-                self.wrote(&file, written)
+                wrote(&file, written, self.started)
             }
             Op::OpenTruncate { path, length, fill } => {
                 let file = self.open(path, OFlags::WRONLY | OFlags::TRUNC, 0)?;
                 let written = io::write(&file, &pattern(*length, *fill))?;
-                self.wrote(&file, written)
+                wrote(&file, written, self.started)
             }
             Op::OpenForWriting { path } => self.open(path, OFlags::WRONLY, 0).map(|_| Outcome::Done),
             // truncate(2) is not wrapped by rustix; an O_WRONLY open and ftruncate differ from it only in the order of
@@ -156,46 +157,26 @@ impl Side {
     }
 
     fn act_on_handle(&mut self, op: &Op) -> Result<Outcome, Errno> {
-        if let Op::HandleOpen { slot, path, create, append } = op {
-            // The old file is closed first, whatever comes of the open.
-            self.handles[*slot] = None;
-            let create = if *create { OFlags::CREATE } else { OFlags::empty() };
-            let append = if *append { OFlags::APPEND } else { OFlags::empty() };
-            self.handles[*slot] = Some(self.open(path, OFlags::RDWR | create | append, 0o644)?);
-            return Ok(Outcome::Done);
-        }
-        if let Op::HandleClose { slot } = op {
-            self.handles[*slot] = None;
-            return Ok(Outcome::Done);
-        }
-        let (Op::HandleWrite { slot, .. }
-        | Op::HandleRead { slot }
-        | Op::HandleStat { slot }
-        | Op::HandleTruncate { slot, .. }
-        | Op::HandleChmod { slot, .. }) = op
-        else {
-            return Ok(Outcome::Done);
+        let (slot, opened) = match op {
+            Op::HandleOpen { slot, path, create, append } => {
+                // The old file is closed first, whatever comes of the open.
+                self.handles[*slot] = None;
+                let create = if *create { OFlags::CREATE } else { OFlags::empty() };
+                let append = if *append { OFlags::APPEND } else { OFlags::empty() };
+                (*slot, self.open(path, OFlags::RDWR | create | append, 0o644)?)
+            }
+            Op::HandleOpenToRead { slot, path } => {
+                self.handles[*slot] = None;
+                (*slot, self.open(path, OFlags::RDONLY, 0)?)
+            }
+            Op::HandleClose { slot } => {
+                self.handles[*slot] = None;
+                return Ok(Outcome::Done);
+            }
+            _ => return handles::act(op, &self.handles, self.started),
         };
-        let Some(file) = &self.handles[*slot] else { return Ok(Outcome::NoHandle) };
-        match op {
-            Op::HandleWrite { offset, length, fill, .. } => {
-                let written = io::pwrite(file, &pattern(*length, *fill), *offset)?;
-                self.wrote(file, written)
-            }
-            Op::HandleRead { .. } => {
-                tree::read_all(file).map(|bytes| Outcome::Content(tree::describe(Ok(bytes))))
-            }
-            Op::HandleTruncate { length, .. } => fs::ftruncate(file, *length).map(|()| Outcome::Done),
-            Op::HandleChmod { mode, .. } => {
-                fs::fchmod(file, Mode::from_raw_mode(*mode)).map(|()| Outcome::Done)
-            }
-            _ => Ok(Outcome::Attributes(Attributes::of(&fs::fstat(file)?, self.started))),
-        }
-    }
-
-    fn wrote(&self, file: &OwnedFd, written: usize) -> Result<Outcome, Errno> {
-        let mtime = Attributes::of(&fs::fstat(file)?, self.started).mtime;
-        Ok(Outcome::Wrote(written, (written > 0).then_some(mtime)))
+        self.handles[slot] = Some(opened);
+        Ok(Outcome::Done)
     }
 
     /// The path as it is from inside.
@@ -238,8 +219,14 @@ impl Drop for Inside {
     }
 }
 
+/// What came of a write to a file.
+pub fn wrote(file: &OwnedFd, written: usize, started: i64) -> Result<Outcome, Errno> {
+    let mtime = Attributes::of(&fs::fstat(file)?, started).mtime;
+    Ok(Outcome::Wrote(written, (written > 0).then_some(mtime)))
+}
+
 /// Data that tells where it was written.
-fn pattern(length: usize, fill: u8) -> Vec<u8> {
+pub fn pattern(length: usize, fill: u8) -> Vec<u8> {
     (0..length).map(|i| fill.wrapping_add((i % 251) as u8)).collect()
 }
 

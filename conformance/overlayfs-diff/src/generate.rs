@@ -1,7 +1,7 @@
 //! Picks operations at random. To hit often, it keeps a picture of the paths that exist, corrected by what
 //! succeeds on the reference; one pick in six ignores the picture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
 use rand::seq::{IndexedRandom, IteratorRandom};
@@ -10,20 +10,22 @@ use rustix::fs::FileType;
 
 use crate::apply::{Outcome, SLOTS};
 use crate::layers::{DIRECTORY_MODES, FILE_MODES, NAMES, OWNERS};
-use crate::op::{Op, Step};
+use crate::op::{Lock, Op, Step};
 use crate::tree::Tree;
 
 /// The generator of one sequence.
 pub struct Generator {
     rng: ChaCha8Rng,
     known: BTreeMap<String, FileType>,
+    /// The slots of open files.
+    open: BTreeSet<usize>,
 }
 
 impl Generator {
     /// `tree`: what the merged view shows before the first operation.
     pub fn new(rng: ChaCha8Rng, tree: &Tree) -> Self {
         let known = tree.0.iter().map(|(path, node)| (path.clone(), node.attributes.kind)).collect();
-        Self { rng, known }
+        Self { rng, known, open: BTreeSet::new() }
     }
 
     /// The next operation.
@@ -34,6 +36,16 @@ impl Generator {
 
     /// Corrects the picture by what an operation did on the reference.
     pub fn learn(&mut self, op: &Op, outcome: &Outcome) {
+        match op {
+            Op::HandleOpen { slot, .. } | Op::HandleOpenToRead { slot, .. } if *outcome == Outcome::Done => {
+                self.open.insert(*slot);
+            }
+            Op::HandleOpen { slot, .. } | Op::HandleOpenToRead { slot, .. } | Op::HandleClose { slot } => {
+                self.open.remove(slot);
+            }
+            Op::Remount | Op::Cross => self.open.clear(),
+            _ => {}
+        }
         if matches!(outcome, Outcome::Error(_) | Outcome::NoHandle) {
             return;
         }
@@ -84,7 +96,7 @@ impl Generator {
     }
 
     fn pick(&mut self) -> Op {
-        match self.rng.random_range(0..1000) {
+        match self.rng.random_range(0..1200) {
             0..60 => {
                 Op::Create { path: self.new_or_old(), exclusive: self.chance(0.3), mode: self.file_mode() }
             }
@@ -148,21 +160,53 @@ impl Generator {
         }
     }
 
+    /// Something with an open file, most of the time with one that is open: they are kept over many operations.
     fn handle_operation(&mut self) -> Op {
-        let slot = self.rng.random_range(0..SLOTS);
-        match self.rng.random_range(0..10) {
-            0..3 => {
-                let create = self.chance(0.3);
-                let path = if create { self.new_or_old() } else { self.file() };
-                Op::HandleOpen { slot, path, create, append: self.chance(0.2) }
+        if self.chance(0.22) || self.open.is_empty() {
+            let slot = self.rng.random_range(0..SLOTS);
+            if self.chance(0.4) {
+                let path = if self.chance(0.9) { self.file() } else { self.directory() };
+                return Op::HandleOpenToRead { slot, path };
             }
-            3..5 => Op::HandleWrite { slot, offset: self.offset(), length: self.length(), fill: self.fill() },
-            5 => Op::HandleRead { slot },
-            6 => Op::HandleStat { slot },
-            7 => Op::HandleTruncate { slot, length: self.offset() },
-            8 => Op::HandleChmod { slot, mode: self.file_mode() },
+            let create = self.chance(0.2);
+            let path = if create { self.new_or_old() } else { self.file() };
+            return Op::HandleOpen { slot, path, create, append: self.chance(0.2) };
+        }
+        let slot = self.open.iter().copied().choose(&mut self.rng).unwrap_or(0);
+        match self.rng.random_range(0..100) {
+            0..14 => {
+                Op::HandleWrite { slot, offset: self.offset(), length: self.length(), fill: self.fill() }
+            }
+            14..20 => Op::HandleWriteOn { slot, length: self.length(), fill: self.fill() },
+            20..28 => Op::HandleRead { slot },
+            28..34 => Op::HandleReadAt { slot, offset: self.offset(), length: self.length() },
+            34..38 => Op::HandleReadOn { slot, length: self.length() },
+            38..50 => Op::HandleStat { slot },
+            50..56 => Op::HandleTruncate { slot, length: self.offset() },
+            56..61 => Op::HandleChmod { slot, mode: self.file_mode() },
+            61..64 => Op::HandleChown { slot, uid: self.owner(), gid: self.owner() },
+            64..67 => Op::HandleUtimens { slot, seconds: self.rng.random_range(0..1_500_000_000) },
+            67..70 => {
+                let length = self.rng.random_range(0..40);
+                Op::HandleSetXattr { slot, value: (0..length).map(|_| self.rng.random()).collect() }
+            }
+            70..72 => Op::HandleListXattrs { slot },
+            72..76 => {
+                let mode = *[0, 1, 3, 0x10].choose(&mut self.rng).unwrap_or(&0);
+                let length = self.length() as u64 + 1;
+                Op::HandleFallocate { slot, mode, offset: self.offset(), length }
+            }
+            76..86 => Op::HandleFlock { slot, kind: self.lock() },
+            86..96 => {
+                let (offset, length) = (self.rng.random_range(0..8), self.rng.random_range(0..8));
+                Op::HandleLock { slot, kind: self.lock(), offset, length }
+            }
             _ => Op::HandleClose { slot },
         }
+    }
+
+    fn lock(&mut self) -> Lock {
+        *[Lock::Shared, Lock::Exclusive, Lock::Unlocked].choose(&mut self.rng).unwrap_or(&Lock::Shared)
     }
 
     fn set_xattr(&mut self) -> Op {

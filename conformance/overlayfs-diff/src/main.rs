@@ -7,6 +7,7 @@
 mod apply;
 mod arguments;
 mod generate;
+mod handles;
 mod known;
 mod layers;
 mod op;

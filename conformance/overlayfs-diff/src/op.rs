@@ -152,6 +152,65 @@ pub enum Op {
         slot: usize,
         mode: u32,
     },
+    /// Open for reading only, whatever the path is: the old one is closed.
+    HandleOpenToRead {
+        slot: usize,
+        path: String,
+    },
+    /// pread(2).
+    HandleReadAt {
+        slot: usize,
+        offset: u64,
+        length: usize,
+    },
+    /// read(2), from where the last one ended.
+    HandleReadOn {
+        slot: usize,
+        length: usize,
+    },
+    /// write(2), where the last one ended, or at the end with O_APPEND.
+    HandleWriteOn {
+        slot: usize,
+        length: usize,
+        fill: u8,
+    },
+    /// fallocate(2); `mode` as the system call takes it.
+    HandleFallocate {
+        slot: usize,
+        mode: u32,
+        offset: u64,
+        length: u64,
+    },
+    /// fchown(2).
+    HandleChown {
+        slot: usize,
+        uid: u32,
+        gid: u32,
+    },
+    /// futimens(2) of both times.
+    HandleUtimens {
+        slot: usize,
+        seconds: i64,
+    },
+    HandleSetXattr {
+        slot: usize,
+        value: Vec<u8>,
+    },
+    HandleListXattrs {
+        slot: usize,
+    },
+    /// flock(2), not waiting.
+    HandleFlock {
+        slot: usize,
+        kind: Lock,
+    },
+    /// A lock of a range that belongs to the open file (F_OFD_SETLK), not waiting.
+    HandleLock {
+        slot: usize,
+        kind: Lock,
+        offset: u32,
+        length: u32,
+    },
     HandleClose {
         slot: usize,
     },
@@ -159,6 +218,14 @@ pub enum Op {
     Remount,
     /// Both are unmounted, and each is mounted on what the other has written.
     Cross,
+}
+
+/// What a lock is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    Shared,
+    Exclusive,
+    Unlocked,
 }
 
 /// An operation and who does it.
@@ -241,6 +308,27 @@ impl fmt::Display for Op {
             Self::HandleTruncate { slot, length } => write!(f, "handle {slot}: ftruncate to {length}"),
             Self::HandleChmod { slot, mode } => write!(f, "handle {slot}: fchmod {mode:04o}"),
             Self::HandleClose { slot } => write!(f, "handle {slot}: close"),
+            Self::HandleOpenToRead { slot, path } => write!(f, "handle {slot}: open {path} O_RDONLY"),
+            Self::HandleReadAt { slot, offset, length } => {
+                write!(f, "handle {slot}: pread offset {offset} length {length}")
+            }
+            Self::HandleReadOn { slot, length } => write!(f, "handle {slot}: read on, length {length}"),
+            Self::HandleWriteOn { slot, length, fill } => {
+                write!(f, "handle {slot}: write on, length {length} fill {fill}")
+            }
+            Self::HandleFallocate { slot, mode, offset, length } => {
+                write!(f, "handle {slot}: fallocate mode {mode:#x} offset {offset} length {length}")
+            }
+            Self::HandleChown { slot, uid, gid } => write!(f, "handle {slot}: fchown {uid}:{gid}"),
+            Self::HandleUtimens { slot, seconds } => write!(f, "handle {slot}: futimens {seconds}"),
+            Self::HandleSetXattr { slot, value } => {
+                write!(f, "handle {slot}: fsetxattr user.held {value:02x?}")
+            }
+            Self::HandleListXattrs { slot } => write!(f, "handle {slot}: list xattrs"),
+            Self::HandleFlock { slot, kind } => write!(f, "handle {slot}: flock {kind:?}"),
+            Self::HandleLock { slot, kind, offset, length } => {
+                write!(f, "handle {slot}: lock {kind:?} offset {offset} length {length}")
+            }
             Self::Remount => f.write_str("remount both"),
             Self::Cross => f.write_str("remount, each on the other's upper"),
         }

@@ -286,8 +286,20 @@ pub fn list(path: &Path) -> Result<Vec<(String, FileType)>, Errno> {
 
 /// All extended attributes but those `known` leaves out.
 pub fn read_xattrs(path: &Path) -> Result<Xattrs, Errno> {
+    collect_xattrs(|buffer| fs::llistxattr(path, buffer), |name, buffer| fs::lgetxattr(path, name, buffer))
+}
+
+/// The same of an open file.
+pub fn read_xattrs_of(file: &std::os::fd::OwnedFd) -> Result<Xattrs, Errno> {
+    collect_xattrs(|buffer| fs::flistxattr(file, buffer), |name, buffer| fs::fgetxattr(file, name, buffer))
+}
+
+fn collect_xattrs(
+    list: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
+    get: impl Fn(&std::ffi::OsStr, &mut [u8]) -> Result<usize, Errno>,
+) -> Result<Xattrs, Errno> {
     let mut names = vec![0; 65536];
-    let length = fs::llistxattr(path, names.as_mut_slice())?;
+    let length = list(names.as_mut_slice())?;
     let mut found = Xattrs::new();
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = std::ffi::OsStr::from_bytes(name);
@@ -295,7 +307,7 @@ pub fn read_xattrs(path: &Path) -> Result<Xattrs, Errno> {
             continue;
         }
         let mut value = vec![0; 65536];
-        let value = match fs::lgetxattr(path, name, value.as_mut_slice()) {
+        let value = match get(name, value.as_mut_slice()) {
             Ok(length) => value[..length].to_vec(),
             Err(error) => format!("listed, but reading says {error:?}").into_bytes(),
         };
