@@ -193,6 +193,11 @@ impl Overlay {
         Ok(RealStat { st, over })
     }
 
+    /// Whether ids in a layer's files are those to show, as its mount maps them itself.
+    pub(super) fn is_premapped(&self, layer: LayerNo) -> bool {
+        self.stack.layer(layer).is_some_and(|l| l.idmapped)
+    }
+
     /// The attributes to show for a file.
     pub(super) fn attr_of(&self, inode: &Inode, real: &RealStat) -> Attr {
         let (layer, merged, nlink) = {
@@ -202,8 +207,7 @@ impl Overlay {
             (state.layer, merged, nlink)
         };
         let owner = real.owner();
-        let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
-        let (uid, gid) = if premapped {
+        let (uid, gid) = if self.is_premapped(layer) {
             self.ids.shown_premapped(owner.0, owner.1)
         } else {
             self.ids.shown(owner.0, owner.1)

@@ -172,6 +172,7 @@ macro_rules! in_both_ways {
 in_both_ways! {
     files_are_read_copied_made_and_removed, marks_are_the_users, a_remount_finds_everything,
     owners_that_cannot_be_set, recorded_owners, passthrough_is_refused_with_a_reason,
+    attributes_of_what_may_only_be_read,
 }
 
 fn files_are_read_copied_made_and_removed(stand: UserStand) {
@@ -247,6 +248,18 @@ fn recorded_owners(stand: UserStand) {
     assert!(value.contains(":04755:") || value.contains(":4755:"), "{value}");
     let seen = stdout(stand.session("-o xattr_permissions=2", "stat -c %a file; getfattr -d file | wc -c"));
     assert_eq!(seen, "4755\n0\n", "and it does not show");
+}
+
+/// S12: owner, attributes, mode, times.
+fn attributes_of_what_may_only_be_read(stand: UserStand) {
+    stand.lower_file("file", "x");
+    run("setfattr", &["-n", "user.kept", "-v", "yes", text(&stand.stand.lower("file"))]);
+    fs::set_permissions(stand.stand.lower("file"), fs::Permissions::from_mode(0o444)).unwrap();
+    let script = "touch file; stat -c %a file; getfattr --only-values -n user.kept file";
+    assert_eq!(stdout(stand.session("", script)), "444\nyes");
+    let copy = stand.stand.upper("file");
+    assert!(attributes(&copy).contains(&("user.kept".to_owned(), b"yes".to_vec())));
+    assert_eq!(fs::metadata(copy).unwrap().mode() & 0o7777, 0o444);
 }
 
 fn passthrough_is_refused_with_a_reason(stand: UserStand) {
