@@ -431,7 +431,7 @@ impl<'a> CopyUp<'a> {
             let file_type = Some(OverrideType::Char(0, 0));
             let (uid, gid) = self.real.owner();
             let over = OverrideStat { uid, gid, mode: self.real.perm(), file_type };
-            marks::write_override(copy.xattrs(), &over)?;
+            marks::write_stand_in(copy.xattrs(), &over, self.overlay.config.initial_root)?;
         }
         self.overlay.copy_xattrs(self.source.xattrs(), copy.xattrs(), self.layer)?;
         if let (Some(name), Some(origin)) = (self.overlay.mark_name(Mark::Origin), &self.origin) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::format::names::Mark;
 use crate::format::redirect::Redirect;
 use crate::sys::fs::{self, AtFlags, FallocateFlags, Mode, OFlags, StatVfs};
-use crate::sys::xattr::{getxattr_opt, setxattr};
+use crate::sys::xattr::setxattr;
 use crate::sys::{Errno, dir};
 
 use super::access::Access;
@@ -15,7 +15,6 @@ use super::attr::{Attr, Kind, S_ISGID, S_ISUID, S_IXGRP};
 use super::copy_up::Content;
 use super::error::{Error, Result};
 use super::inode::{APART, Inode, NOT_METACOPY};
-use super::marks;
 use super::name::Name;
 use super::real_dir::{LayerNo, RealDir, UPPER};
 use super::union::Overlay;
@@ -294,13 +293,17 @@ impl Overlay {
         if known.is_some() {
             return Ok(known);
         }
-        if getxattr_opt(access.xattrs(), self.namespace.xattr(Mark::Metacopy))?.is_none() {
+        let layer: LayerNo = inode.state.read().layer;
+        let marks = self.marks_in(layer, access)?;
+        if !marks.metacopy {
             inode.learn(NOT_METACOPY);
             return Ok(None);
         }
-        let redirect = marks::read(access.xattrs(), self.namespace)?.redirect;
+        if marks.damage.is_some() {
+            return Err(Error::DamagedLayer);
+        }
+        let redirect = marks.redirect;
         let (parent, name) = inode.location().ok_or(Error::DamagedLayer)?;
-        let layer: LayerNo = inode.state.read().layer;
         let place = self.find_data(&parent.sources()?, layer, &name, redirect.as_ref())?;
         inode.with_file_mut(|file| file.data = Some(place.clone()));
         Ok(Some(place))
@@ -332,7 +335,7 @@ impl Overlay {
         if self.data_place(inode, &access)?.is_none() {
             return Ok(());
         }
-        let path = match marks::read(access.xattrs(), self.namespace)?.redirect {
+        let path = match self.marks_in(UPPER, &access)?.redirect {
             Some(Redirect::Absolute(_)) => return Ok(()),
             Some(sibling) => {
                 let (parent, _) = inode.location().ok_or(Error::NotFound)?;

@@ -135,7 +135,7 @@ impl Overlay {
                     Seen::Something(real, access) => (Some(real), access),
                 },
             };
-            let marks = self.dir_marks(&access)?;
+            let marks = self.dir_marks(source.dir.layer, &access)?;
             let dir = RealDir::child(&source.dir, name.into());
             let opaque = marks.opaque;
             let redirect = marks.redirect.clone();
@@ -159,8 +159,8 @@ impl Overlay {
     }
 
     /// The marks of a directory, redirects only where they are to be followed.
-    fn dir_marks(&self, access: &Access) -> Result<Marks> {
-        let mut marks = marks::read(access.xattrs(), self.namespace)?;
+    fn dir_marks(&self, layer: LayerNo, access: &Access) -> Result<Marks> {
+        let mut marks = self.marks_in(layer, access)?;
         if self.config.redirect_dir == RedirectDir::NoFollow {
             marks.redirect = None;
         }
@@ -189,7 +189,7 @@ impl Overlay {
         let mut found =
             Found { real, ino, layer, sources: Vec::new(), marks: Marks::default(), index_name: None };
         if layer == UPPER {
-            found.marks = marks::read(access.xattrs(), self.namespace)?;
+            found.marks = self.marks_in(UPPER, access)?;
             if let Some((device, real)) =
                 found.marks.origin.as_ref().and_then(|o| number::of_origin(&self.stack, o))
             {
@@ -295,7 +295,7 @@ impl Overlay {
             match self.see(source, &name)? {
                 Seen::Nothing => continue,
                 Seen::Something(real, access) if real.kind() == Kind::File => {
-                    let marks = marks::read(access.xattrs(), self.namespace)?;
+                    let marks = self.marks_in(source.dir.layer, &access)?;
                     if !marks.metacopy {
                         return Ok((source.dir.clone(), name.as_os_str().into()));
                     }

@@ -37,7 +37,7 @@ mod work;
 mod xattr;
 
 pub use attr::{Attr, Kind, Time};
-pub use config::{Config, Nesting, RedirectDir, WhiteoutForm, XattrPermissions};
+pub use config::{Config, LowerMarks, Nesting, RedirectDir, WhiteoutForm, XattrPermissions};
 pub use create::{NewFile, NewMode};
 pub use error::{Error, Result};
 pub use file::{Backing, Condition, SetIds, Span};

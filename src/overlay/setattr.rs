@@ -90,6 +90,14 @@ impl Overlay {
     fn chown(&self, inode: &Inode, access: &Access, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let uid = uid.map(|id| self.ids.stored_uid(id)).transpose()?.flatten();
         let gid = gid.map(|id| self.ids.stored_gid(id)).transpose()?.flatten();
+        if let Some(uid) = uid
+            && inode.is_dir()
+            && !self.believes_redirects_of(uid)
+            && inode.with_dir(|dir| dir.redirect.is_some())?
+        {
+            // What it shows of the lowers would be gone with the next mount.
+            return Err(Error::Unsupported);
+        }
         inode.unlearn(NO_CAPABILITY);
         if !self.records(inode.kind) {
             return match access.chown(uid, gid) {

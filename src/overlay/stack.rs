@@ -6,11 +6,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys::fs::{self, FlockOperation};
+use crate::format::names::Namespace;
+use crate::marks::{Reader, Role, Trust};
+use crate::sys::fs::{self, FlockOperation, Stat};
 use crate::sys::{Errno, dir, process};
 
 use super::config::{Config, Nesting, XattrPermissions};
-use super::features::Features;
+use super::features::{self, Features};
 use super::ids::Ids;
 use super::layer::{Layer, LayerRole, Opened};
 use super::mountinfo;
@@ -64,7 +66,8 @@ impl Stack {
         for (i, opened) in dirs.lowers.into_iter().enumerate() {
             let device = devices.number(opened.st.st_dev);
             let idmapped = maps_ids && mountinfo::is_idmapped(opened.fd.as_fd());
-            let role = LayerRole { number: i as LayerNo + 1, device, override_stat: recorded };
+            let trust = trust(config, Role::Lower(config.lower_marks), &opened.st);
+            let role = LayerRole { number: i as LayerNo + 1, device, trust, override_stat: recorded };
             lowers.push(Layer::lower(opened, role, idmapped));
         }
         if let (Some(mountpoint), Some(upper)) = (&dirs.mountpoint, &dirs.upper) {
@@ -72,8 +75,9 @@ impl Stack {
         }
         let upper = match dirs.upper {
             Some((upper, work)) => {
-                let role =
-                    LayerRole { number: UPPER, device: upper_device.unwrap_or(0), override_stat: recorded };
+                let device = upper_device.unwrap_or(0);
+                let trust = trust(config, Role::Upper, &upper.st);
+                let role = LayerRole { number: UPPER, device, trust, override_stat: recorded };
                 Some(Upper::open(config, upper, work, role)?)
             }
             None => None,
@@ -92,6 +96,17 @@ impl Stack {
     /// All layers, top first.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.upper.as_ref().map(|u| &u.layer).into_iter().chain(&self.lowers)
+    }
+}
+
+/// Whose marks count in the layer with this root.
+fn trust(config: &Config, role: Role, root: &Stat) -> Trust {
+    let namespace = features::namespace(config);
+    let trust = Trust::new(Reader::own(), role, root).in_namespace(namespace);
+    if namespace == Namespace::User && matches!(role, Role::Lower(_)) && !config.metacopy {
+        trust.without_user_metacopy()
+    } else {
+        trust
     }
 }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use crate::format::names::{Mark, Namespace};
+use crate::format::override_stat::OverrideStat;
 use crate::format::whiteout;
+use crate::marks::{Recorded, recorded as read_record};
 use crate::sys::fs as sysfs;
 use crate::sys::process;
 
@@ -16,7 +18,6 @@ use super::access::Access;
 use super::attr::{Attr, Kind, RealStat};
 use super::config::{Config, RedirectDir, XattrPermissions};
 use super::error::{Error, Result};
-use super::features;
 use super::ids::Ids;
 use super::inode::{DirState, Inode, InodeTable, NewInode, Source, State};
 use super::marks;
@@ -42,7 +43,6 @@ pub struct Overlay {
     pub(super) stack: Stack,
     pub(super) config: Settings,
     pub(super) ids: Ids,
-    pub(super) namespace: Namespace,
     pub(super) table: Arc<InodeTable>,
     pub(super) dirs: DirCache,
     /// Links of lower files that were whited out before any copy-up, by inode number.
@@ -72,21 +72,27 @@ pub struct Settings {
     pub record_owner: bool,
     /// Whether the daemon is root of the initial user namespace.
     pub initial_root: bool,
+    /// Whether marks are written as anyone could write them, by root: they count on root's own files only.
+    pub user_marks_of_root: bool,
     /// The daemon's own ids, which new files get by themselves.
     pub own: (u32, u32),
 }
 
 impl Settings {
-    fn new(config: &Config) -> Settings {
+    fn new(config: &Config, upper: Option<&Upper>) -> Settings {
+        let marks = upper.and_then(|upper| upper.features.marks);
+        let initial_root = process::is_initial_admin();
+        let user_marks_of_root = initial_root && marks == Some(Namespace::User);
         Settings {
             redirect_dir: config.redirect_dir,
-            index: config.index,
-            metacopy: config.metacopy,
+            index: config.index && marks.is_some(),
+            metacopy: config.metacopy && !user_marks_of_root,
             volatile: config.volatile,
             acl: config.acl,
             static_nlink: config.static_nlink,
             record_owner: config.xattr_permissions != XattrPermissions::Off,
-            initial_root: process::is_initial_admin(),
+            initial_root,
+            user_marks_of_root,
             own: (sysfs::geteuid().as_raw(), sysfs::getegid().as_raw()),
         }
     }
@@ -101,13 +107,11 @@ impl Overlay {
         let stack = Stack::open(&config)?;
         sysfs::clear_umask();
         let descriptors = process::raise_nofile_limit() as usize;
-        let mut settings = Settings::new(&config);
-        settings.index &= stack.upper.as_ref().is_some_and(|u| u.features.marks.is_some());
+        let settings = Settings::new(&config, stack.upper.as_ref());
         let table = InodeTable::new((descriptors / 8).clamp(16, 128));
         let ids = Ids::new(&config);
-        let namespace = features::namespace(&config);
         let dirs = DirCache::new((descriptors / 8).clamp(16, 256));
-        open_root(&stack, &table, &dirs, namespace).map_err(|e| OpenError::Directory {
+        open_root(&stack, &table, &dirs).map_err(|e| OpenError::Directory {
             role: "top",
             path: stack.layers().next().map(|l| l.path.clone()).unwrap_or_default(),
             errno: e.errno(),
@@ -116,7 +120,6 @@ impl Overlay {
             stack,
             config: settings,
             ids,
-            namespace,
             table,
             dirs,
             lost_links: DashMap::new(),
@@ -182,15 +185,31 @@ impl Overlay {
         if !recorded && !stand_in {
             return Ok(RealStat { st, over: None });
         }
-        let mut over = marks::read_override(access.xattrs())?;
-        if let (false, Some(o)) = (recorded, &mut over) {
+        let Some(layer) = layer else { return Ok(RealStat { st, over: None }) };
+        let plain =
+            OverrideStat { uid: st.st_uid, gid: st.st_gid, mode: st.st_mode & 0o7777, file_type: None };
+        let over = match read_record(access.xattrs(), &st, &layer.trust)? {
+            Some(Recorded::All(over)) if recorded => Some(over),
             // Outside layers that record owners only the type counts.
-            (o.uid, o.gid, o.mode) = (st.st_uid, st.st_gid, st.st_mode & 0o7777);
-        }
-        if let (None, Some(keeper)) = (&over, layer.and_then(|l| l.keeper)) {
+            Some(Recorded::All(OverrideStat { file_type, .. })) => Some(OverrideStat { file_type, ..plain }),
+            Some(Recorded::Type(stands_for)) => Some(OverrideStat { file_type: Some(stands_for), ..plain }),
+            Some(Recorded::Damaged(_)) | None => None,
+        };
+        if let (None, Some(keeper)) = (&over, layer.keeper) {
             (st.st_uid, st.st_gid) = keeper.unrecorded_owner(st.st_uid, st.st_gid);
         }
         Ok(RealStat { st, over })
+    }
+
+    /// The marks of a file of a layer.
+    pub(super) fn marks_in(&self, layer: LayerNo, access: &Access) -> Result<marks::Marks> {
+        let layer = self.stack.layer(layer).ok_or(Error::NotFound)?;
+        marks::read(access.xattrs(), &layer.trust)
+    }
+
+    /// Whether a directory of this owner on disk may have a redirect, which has to be believed later.
+    pub(super) fn believes_redirects_of(&self, uid: u32) -> bool {
+        !self.config.user_marks_of_root || uid == self.config.own.0
     }
 
     /// Whether ids in a layer's files are those to show, as its mount maps them itself.
@@ -294,19 +313,14 @@ pub(super) fn device_number(real: &RealStat) -> u64 {
 }
 
 /// The inode of the root: all layers' roots down to the first opaque one.
-fn open_root(
-    stack: &Stack,
-    table: &Arc<InodeTable>,
-    dirs: &DirCache,
-    namespace: Namespace,
-) -> Result<Arc<Inode>> {
+fn open_root(stack: &Stack, table: &Arc<InodeTable>, dirs: &DirCache) -> Result<Arc<Inode>> {
     let mut sources = Vec::new();
     let mut ino = None;
     let mut impure = false;
     for layer in stack.layers() {
         let fd = dirs.fd(&layer.root)?;
         let access = Access::Fd(fd.clone());
-        let found = marks::read(access.xattrs(), namespace)?;
+        let found = marks::read(access.xattrs(), &layer.trust)?;
         if ino.is_none() {
             ino = Some(access.stat()?.st_ino);
         }
