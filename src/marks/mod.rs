@@ -11,8 +11,9 @@
 //!   directories on the way, under other owners and modes. **Records of owner, mode and type** give away what only root
 //!   can: set-user-id programs of others, devices. In `trusted.*` they count; in `user.*` only where file and layer root
 //!   both belong to the reader (whoever owns the root can put files of the reader's wherever they like in it).
-//! - **In the upper** the root's owner does not matter, as nobody but the mount puts files there. In a user namespace no
-//!   file's does: an upper holds files of the namespace's other ids (a container's users), marked by its root.
+//! - **In the upper** the root's owner does not matter, as nobody but the mount puts files there. In a user namespace the
+//!   files of its other ids (a container's users) are believed, too: its root marked them. Those of users outside are not;
+//!   they show as nobody's, so nobody's own are not either.
 //! - **Metadata copies in the lowers of an unprivileged union** are not followed unless that was asked for
 //!   (`metacopy=on`), as in the kernel: images are unpacked by the very user who mounts them.
 //! - **In lowers that are this machine's own directories** (sandboxes) nothing counts.

@@ -125,8 +125,8 @@ pub fn is_whiteout_file(target: Target<'_>) -> Result<bool> {
 pub fn recorded(target: Target<'_>, stat: &Stat, trust: &Trust) -> Result<Option<Recorded>> {
     let mut file = File { target, trust, held: None };
     let belief = match trust.belief(Namespace::User) {
-        Belief::IfOwn if !trust.is_own(stat.st_uid) => Belief::Never,
-        other => other,
+        belief if trust.holds(belief, stat.st_uid) => belief,
+        _ => Belief::Never,
     };
     if let Some(value) = file.record(OVERRIDE_STAT, belief, stat)? {
         return Ok(Some(match OverrideStat::parse(&value) {
@@ -204,13 +204,13 @@ impl File<'_> {
         match belief {
             Belief::Never => Ok(None),
             Belief::Always => getxattr_opt(self.target, name),
-            Belief::IfOwn => {
+            Belief::IfOwn | Belief::IfMapped => {
                 if getxattr_opt(self.target, name)?.is_none() {
                     return Ok(None);
                 }
                 let trust = self.trust;
                 let (held, stat) = self.held()?;
-                if trust.is_own(stat.st_uid) {
+                if trust.holds(belief, stat.st_uid) {
                     getxattr_opt(Target::Fd(held.as_fd()), name)
                 } else {
                     Ok(None)

@@ -70,6 +70,8 @@ pub(super) enum Belief {
     Always,
     /// If the file belongs to the reader.
     IfOwn,
+    /// If the file belongs to anybody of the reader's user namespace.
+    IfMapped,
     /// Not at all.
     Never,
 }
@@ -91,9 +93,20 @@ impl Trust {
         Trust { follows_user_metacopy: false, ..self }
     }
 
-    /// Whether a file of this owner belongs to the reader.
-    pub(super) fn is_own(&self, uid: u32) -> bool {
-        self.reader.owns(uid)
+    /// Whether a mark in this name space will be believed on a file of this owner. What will not be had better not be
+    /// written.
+    pub fn believes(&self, namespace: Namespace, uid: u32) -> bool {
+        self.holds(self.leads(namespace), uid)
+    }
+
+    /// Whether that much belief is enough for a file of this owner.
+    pub(super) fn holds(&self, belief: Belief, uid: u32) -> bool {
+        match belief {
+            Belief::Always => true,
+            Belief::IfOwn => self.reader.owns(uid),
+            Belief::IfMapped => uid != OVERFLOW_ID,
+            Belief::Never => false,
+        }
     }
 
     /// Whether marks that only hide names count: what a stranger's directory hides is the stranger's to remove.
@@ -121,8 +134,7 @@ impl Trust {
             (Role::Lower(LowerMarks::Ignored), _) => Belief::Never,
             (_, Namespace::Trusted) if self.reader.administrator => Belief::Always,
             (_, Namespace::Trusted) => Belief::Never,
-            // Whoever has files there is of the same user's namespace, and only the mount comes to them.
-            (Role::Upper, Namespace::User) if self.reader.namespaced => Belief::Always,
+            (Role::Upper, Namespace::User) if self.reader.namespaced => Belief::IfMapped,
             (Role::Upper, Namespace::User) => Belief::IfOwn,
             (Role::Lower(LowerMarks::ByAuthor), Namespace::User) if self.root_is_own => Belief::IfOwn,
             (Role::Lower(LowerMarks::ByAuthor), Namespace::User) => Belief::Never,
@@ -146,7 +158,7 @@ mod tests {
 
     #[test]
     fn who_is_believed() {
-        use Belief::{Always, IfOwn, Never};
+        use Belief::{Always, IfMapped, IfOwn, Never};
         // Reader, role, whether the root is the reader's, trusted, user.
         let table = [
             (ROOT, LOWER, true, Always, IfOwn),
@@ -160,7 +172,7 @@ mod tests {
             (USER, MACHINE, true, Never, Never),
             (NAMESPACED, LOWER, true, Never, IfOwn),
             (NAMESPACED, LOWER, false, Never, Never),
-            (NAMESPACED, Role::Upper, false, Never, Always),
+            (NAMESPACED, Role::Upper, false, Never, IfMapped),
             (NAMESPACED, MACHINE, true, Never, Never),
         ];
         for (reader, role, root_is_own, trusted, user) in table {
@@ -183,6 +195,8 @@ mod tests {
     fn nobody_in_a_namespace_is_not_oneself() {
         let lost = Reader { uid: OVERFLOW_ID, administrator: false, namespaced: true };
         assert!(!lost.owns(OVERFLOW_ID));
+        let upper = trust(NAMESPACED, Role::Upper, true);
+        assert!(upper.believes(Namespace::User, 5) && !upper.believes(Namespace::User, OVERFLOW_ID));
         assert!(Reader { namespaced: false, ..lost }.owns(OVERFLOW_ID));
     }
 }

@@ -23,12 +23,7 @@ impl Overlay {
         layer: LayerNo,
         kind: Kind,
     ) -> Result<()> {
-        let (uid, gid) = real.owner();
-        let (uid, gid) = if self.is_premapped(layer) {
-            (self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?)
-        } else {
-            (Some(uid), Some(gid))
-        };
+        let (uid, gid) = self.owner_of_copy(real, layer)?;
         if self.records(kind) {
             let file_type = recorded_type(kind, real);
             let over =
@@ -44,6 +39,19 @@ impl Overlay {
             Err(Errno::INVAL) if self.ids.squashes() => Ok(()),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// The owner on the upper's disk of a copy of a file in `layer`; `None` where squashing leaves one alone.
+    pub(super) fn owner_of_copy(
+        &self,
+        real: &RealStat,
+        layer: LayerNo,
+    ) -> Result<(Option<u32>, Option<u32>)> {
+        let (uid, gid) = real.owner();
+        if self.is_premapped(layer) {
+            return Ok((self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?));
+        }
+        Ok((Some(uid), Some(gid)))
     }
 
     /// Gives a file of the upper the mode that `real` has, after its owner and attributes: a change of owner drops set-id

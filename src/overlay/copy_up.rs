@@ -310,6 +310,13 @@ impl<'a> CopyUp<'a> {
             && self.overlay.config.metacopy
             && !self.inode.is_nameless()
             && self.real.over.is_none()
+            && self.may_bear_marks()
+    }
+
+    /// Whether its marks will be believed once the copy has its owner.
+    fn may_bear_marks(&self) -> bool {
+        let owner = self.overlay.owner_of_copy(&self.real, self.layer).ok().and_then(|(uid, _)| uid);
+        owner.is_none_or(|uid| self.overlay.config.record_owner || self.overlay.believes_marks_of(uid))
     }
 
     /// Whether the file has other names in the lower that are to stay the same file.

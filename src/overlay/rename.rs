@@ -172,7 +172,7 @@ impl Overlay {
             if moved.is_dir()
                 && self.has_lower_part(moved)?
                 && (self.config.redirect_dir != RedirectDir::On
-                    || !self.believes_redirects_of(self.access(moved)?.stat()?.st_uid))
+                    || !self.believes_marks_of(self.access(moved)?.stat()?.st_uid))
             {
                 return Err(Error::CrossDevice);
             }

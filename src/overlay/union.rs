@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use crate::format::names::{Mark, Namespace};
+use crate::format::names::Mark;
 use crate::format::override_stat::OverrideStat;
 use crate::format::whiteout;
 use crate::marks::{Recorded, recorded as read_record};
@@ -72,8 +72,6 @@ pub struct Settings {
     pub record_owner: bool,
     /// Whether the daemon is root of the initial user namespace.
     pub initial_root: bool,
-    /// Whether marks are written as anyone could write them, by root: they count on root's own files only.
-    pub user_marks_of_root: bool,
     /// The daemon's own ids, which new files get by themselves.
     pub own: (u32, u32),
 }
@@ -81,18 +79,15 @@ pub struct Settings {
 impl Settings {
     fn new(config: &Config, upper: Option<&Upper>) -> Settings {
         let marks = upper.and_then(|upper| upper.features.marks);
-        let initial_root = process::is_initial_admin();
-        let user_marks_of_root = initial_root && marks == Some(Namespace::User);
         Settings {
             redirect_dir: config.redirect_dir,
             index: config.index && marks.is_some(),
-            metacopy: config.metacopy && !user_marks_of_root,
+            metacopy: config.metacopy,
             volatile: config.volatile,
             acl: config.acl,
             static_nlink: config.static_nlink,
             record_owner: config.xattr_permissions != XattrPermissions::Off,
-            initial_root,
-            user_marks_of_root,
+            initial_root: process::is_initial_admin(),
             own: (sysfs::geteuid().as_raw(), sysfs::getegid().as_raw()),
         }
     }
@@ -207,9 +202,10 @@ impl Overlay {
         marks::read(access.xattrs(), &layer.trust)
     }
 
-    /// Whether a directory of this owner on disk may have a redirect, which has to be believed later.
-    pub(super) fn believes_redirects_of(&self, uid: u32) -> bool {
-        !self.config.user_marks_of_root || uid == self.config.own.0
+    /// Whether marks that lead elsewhere will be believed on a file of the upper that belongs to this user on disk.
+    pub(super) fn believes_marks_of(&self, uid: u32) -> bool {
+        let upper = self.stack.upper.as_ref();
+        upper.is_some_and(|u| u.features.marks.is_none_or(|ns| u.layer.trust.believes(ns, uid)))
     }
 
     /// Whether ids in a layer's files are those to show, as its mount maps them itself.
