@@ -62,11 +62,12 @@ impl Stack {
         let upper_device = dirs.upper.as_ref().map(|(upper, _)| devices.number(upper.st.st_dev));
         let maps_ids = Ids::new(config).maps();
         let recorded = config.xattr_permissions != XattrPermissions::Off;
+        let authors = Authors::new(config);
         let mut lowers = Vec::with_capacity(dirs.lowers.len());
         for (i, opened) in dirs.lowers.into_iter().enumerate() {
             let device = devices.number(opened.st.st_dev);
             let idmapped = maps_ids && mountinfo::is_idmapped(opened.fd.as_fd());
-            let trust = trust(config, Role::Lower(config.lower_marks), &opened.st);
+            let trust = authors.trust(Role::Lower(config.lower_marks), &opened.st);
             let role = LayerRole { number: i as LayerNo + 1, device, trust, override_stat: recorded };
             lowers.push(Layer::lower(opened, role, idmapped));
         }
@@ -76,7 +77,7 @@ impl Stack {
         let upper = match dirs.upper {
             Some((upper, work)) => {
                 let device = upper_device.unwrap_or(0);
-                let trust = trust(config, Role::Upper, &upper.st);
+                let trust = authors.trust(Role::Upper, &upper.st);
                 let role = LayerRole { number: UPPER, device, trust, override_stat: recorded };
                 Some(Upper::open(config, upper, work, role)?)
             }
@@ -99,14 +100,23 @@ impl Stack {
     }
 }
 
-/// Whose marks count in the layer with this root.
-fn trust(config: &Config, role: Role, root: &Stat) -> Trust {
-    let namespace = features::namespace(config);
-    let trust = Trust::new(Reader::own(), role, root).in_namespace(namespace);
-    if namespace == Namespace::User && matches!(role, Role::Lower(_)) && !config.metacopy {
-        trust.without_user_metacopy()
-    } else {
-        trust
+/// Whose marks count, found out once for all layers.
+struct Authors {
+    reader: Reader,
+    namespace: Namespace,
+    metacopy: bool,
+}
+
+impl Authors {
+    fn new(config: &Config) -> Authors {
+        let namespace = features::namespace(config);
+        Authors { reader: Reader::own(), namespace, metacopy: config.metacopy }
+    }
+
+    /// Whose marks count in the layer with this root.
+    fn trust(&self, role: Role, root: &Stat) -> Trust {
+        let trust = Trust::new(self.reader, role, root).in_namespace(self.namespace);
+        if matches!(role, Role::Lower(_)) && !self.metacopy { trust.without_user_metacopy() } else { trust }
     }
 }
 
