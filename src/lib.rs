@@ -6,6 +6,7 @@ pub mod format;
 pub mod fuse;
 pub mod image;
 pub mod layer;
+pub mod marks;
 pub mod mount;
 pub mod oci;
 pub mod overlay;

@@ -4,6 +4,7 @@
 //! and read is in contracts.md, section 2.
 
 pub mod acl;
+pub mod capability;
 pub mod error;
 pub mod idmap;
 pub mod names;

@@ -9,6 +9,10 @@ pub const FUSE_OVERLAYFS_OPAQUE: &str = "user.fuseoverlayfs.opaque";
 /// Owner, mode and type of a file whose inode cannot hold them (containers/storage).
 pub const OVERRIDE_STAT: &str = "user.containers.override_stat";
 
+/// The type of a file that a plain one stands in for, as root of the initial user namespace writes it: under a name that
+/// nobody else can set, as the file belongs to whoever made it. The form is that of [`OVERRIDE_STAT`]; only the type counts.
+pub const TRUSTED_STAND_IN: &str = "trusted.overlay.override_stat";
+
 /// What every private name begins with, [`OVERRIDE_STAT`] left out.
 const PRIVATE_PREFIXES: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
 
@@ -114,6 +118,7 @@ mod tests {
     fn private_names() {
         for name in [
             "trusted.overlay.x",
+            TRUSTED_STAND_IN,
             "user.overlay.opaque",
             "user.fuseoverlayfs.opaque",
             "user.fuseoverlayfs.override_stat",

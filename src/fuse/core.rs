@@ -14,6 +14,7 @@ use crate::overlay::{Attr, Backing, Caller, Changes, Entry, Error, Observer, Ove
 use super::convert::{errno, file_attr, no_attr};
 use super::opens::{OpenRequest, Opened, Opens};
 use super::options::ServiceOptions;
+use super::resizing::{Resize, Resizing};
 use super::task::Waiting;
 use super::workers::Workers;
 
@@ -37,6 +38,7 @@ pub(super) struct Core {
     pub(super) ttl: Duration,
     pub(super) workers: Arc<Workers>,
     pub(super) waiting: Arc<Waiting>,
+    pub(super) resizing: Arc<Resizing>,
 }
 
 impl Core {
@@ -48,7 +50,8 @@ impl Core {
         let waiting = Arc::new(Waiting::new(workers.clone()));
         overlay.observe(Box::new(Kernel { notifier: notifier.clone(), waiting: waiting.clone() }));
         let passthrough = AtomicBool::new(false);
-        Core { overlay, opens, passthrough, notifier, ttl, options, workers, waiting }
+        let resizing = Resizing::new(waiting.clone());
+        Core { overlay, opens, passthrough, notifier, ttl, options, workers, waiting, resizing }
     }
 
     /// Whether the kernel reads and writes files by itself.
@@ -58,13 +61,29 @@ impl Core {
 
     /// How long the kernel may keep attributes of a node: not at all where it may change the file by itself.
     pub(super) fn attr_ttl(&self, node: u64) -> Duration {
-        if self.opens.is_written(node) { Duration::ZERO } else { self.ttl }
+        let changes =
+            self.passes_through() && (self.opens.is_written(node) || self.overlay.may_kernel_write(node));
+        if changes { Duration::ZERO } else { self.ttl }
     }
 
     /// The same for what it is told of an entry. Attributes of a node whose number is not the inode's must be asked for,
     /// as the answer here can carry one number only.
     pub(super) fn entry_attr_ttl(&self, entry: &Entry) -> Duration {
         if entry.node == entry.attr.ino { self.attr_ttl(entry.node) } else { Duration::ZERO }
+    }
+
+    /// Whether requests that need an inode have to wait.
+    pub(super) fn is_busy(&self, node: u64) -> bool {
+        self.overlay.is_busy(node) || self.resizing.contains(node)
+    }
+
+    /// The attributes of an inode, unless its size is just being changed.
+    pub(super) fn getattr(&self, node: INodeNo) -> Result<Attr, Error> {
+        if self.resizing.contains(node.0) {
+            return Err(Error::Busy(node.0));
+        }
+        let attr = self.overlay.getattr(node.0)?;
+        if self.resizing.contains(node.0) { Err(Error::Busy(node.0)) } else { Ok(attr) }
     }
 
     /// Attributes to tell, after set-id bits went that the kernel left when it wrote the file by itself.
@@ -108,13 +127,25 @@ impl Core {
         if caller.uid == 0 && self.overlay.is_initial_root() { SetIds::Keep } else { SetIds::Drop(caller) }
     }
 
-    /// Changes attributes.
-    pub(super) fn setattr(&self, node: INodeNo, changes: Changes, ids: SetIds) -> Result<Attr, Error> {
+    /// Changes attributes; until the answer is given the size is not told to others.
+    pub(super) fn setattr(
+        &self,
+        node: INodeNo,
+        changes: Changes,
+        ids: SetIds,
+    ) -> Result<(Attr, Option<Resize>), Error> {
+        let resize = match changes.size {
+            Some(size) => {
+                self.overlay.prepare_resizing(node.0, size)?;
+                Some(self.resizing.begin(node.0))
+            }
+            None => None,
+        };
         let attr = self.overlay.setattr(node.0, changes, ids)?;
         if attr.perm & SET_IDS != 0 && (changes.mode.is_some() || changes.uid.is_some()) {
             self.opens.set_ids_given(&self.overlay, node.0);
         }
-        Ok(attr)
+        Ok((attr, resize))
     }
 
     /// Opens a file for the kernel.
@@ -123,9 +154,15 @@ impl Core {
         node: INodeNo,
         request: OpenRequest,
         reply: &ReplyOpen,
-    ) -> Result<Opened, Error> {
+    ) -> Result<(Opened, Option<Resize>), Error> {
+        let resize = if request.truncate {
+            self.overlay.prepare_resizing(node.0, 0)?;
+            Some(self.resizing.begin(node.0))
+        } else {
+            None
+        };
         let register = |backing: &Backing| reply.open_backing(&*backing.fd);
-        self.opens.open(&self.overlay, node.0, request, None, register)
+        Ok((self.opens.open(&self.overlay, node.0, request, None, register)?, resize))
     }
 
     /// Answers an open request.

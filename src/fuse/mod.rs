@@ -10,6 +10,7 @@ mod opens;
 mod options;
 mod protocol;
 mod requests;
+mod resizing;
 mod service;
 pub mod session;
 mod task;

@@ -130,6 +130,7 @@ impl Opens {
                 flags = FopenFlags::FOPEN_NOFLUSH;
                 id = Some(passthrough.id.clone());
                 if request.write {
+                    overlay.kernel_writes(node);
                     attributes_may_change = passthrough.writers == 0;
                     passthrough.writers += 1;
                     passthrough.unprivileged += usize::from(request.ids != SetIds::Keep);

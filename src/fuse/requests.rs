@@ -20,8 +20,9 @@ use crate::overlay::{Changes, Error, Kind, NewFile, NewMode, Patience, RenameMod
 use super::convert::{caller, decode_device, errno, set_time};
 use super::core::{Core, reply_data, reply_empty, reply_xattr};
 use super::listing::{fill, fill_plus};
-use super::opens::OpenRequest;
+use super::opens::{OpenRequest, Opened};
 use super::protocol::agree;
+use super::resizing::Resize;
 use super::service::Service;
 
 /// Reads from here on are left to the workers.
@@ -57,7 +58,7 @@ impl Filesystem for Service {
         let _turn = self.busy_poll.turn();
         self.serve(
             reply,
-            move |core, _| core.overlay.getattr(node.0),
+            move |core, _| core.getattr(node),
             move |core, reply, attr| core.reply_attr(node, attr, reply),
         );
     }
@@ -87,7 +88,12 @@ impl Filesystem for Service {
         self.change(
             reply,
             move |core, _| core.setattr(node, changes, ids),
-            move |core, reply, attr| core.reply_attr(node, attr, reply),
+            move |core, reply, changed| {
+                let (attr, resize) =
+                    changed.map_or_else(|e| (Err(e), None), |(attr, resize)| (Ok(attr), resize));
+                core.reply_attr(node, attr, reply);
+                drop(resize);
+            },
         );
     }
 
@@ -217,7 +223,12 @@ impl Filesystem for Service {
         }
         let request = self.open_request(request, flags);
         let operation = move |core: &Core, reply: &mut ReplyOpen| core.open(node, request, reply);
-        let finish = move |core: &Core, reply, opened| core.reply_open(node, opened, reply);
+        let finish = move |core: &Core, reply, opened: Result<(Opened, Option<Resize>), Error>| {
+            let (opened, resize) =
+                opened.map_or_else(|e| (Err(e), None), |(opened, resize)| (Ok(opened), resize));
+            core.reply_open(node, opened, reply);
+            drop(resize);
+        };
         if request.write || request.truncate {
             self.change(reply, operation, finish);
         } else {

@@ -48,7 +48,7 @@ where
                 let worker = core.clone();
                 core.waiting.wait(
                     node,
-                    || core.overlay.is_busy(node),
+                    || core.is_busy(node),
                     move || {
                         self.run(&worker, Patience::OwnWork);
                     },

@@ -66,7 +66,7 @@ impl LayerFiles {
     /// A layer cannot be read.
     pub fn open(layers: &[PathBuf]) -> Result<LayerFiles, LayerError> {
         // A directory calls itself `.`.
-        let own = layers.first().map(|top| Dir::open_root(top)?.find(OsStr::new("."))).transpose()?;
+        let own = layers.first().map(|top| Dir::open_lower(top)?.find(OsStr::new("."))).transpose()?;
         let root_node = match own.flatten() {
             Some(Entry::Node(node)) => Some(node),
             Some(Entry::Whiteout) | None => None,

@@ -15,6 +15,7 @@ use super::lowers::{Lookup, Lower, Stack};
 use super::merged::{Child, Merged, Names, Scope};
 use super::node::{Entry, Kind, Node};
 use super::source::Located;
+use crate::marks::LowerMarks;
 
 /// What happened to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,13 +103,25 @@ impl fmt::Display for Change {
 /// # Errors
 /// Those of reading a layer.
 pub fn diff(upper: &Path, lowers: &[PathBuf], work: Option<&Path>) -> Result<Vec<Change>, LayerError> {
-    let (merged, scope) = Merged::open(upper, lowers)?;
+    let (merged, scope) = Merged::open(upper, lowers, LowerMarks::ByAuthor)?;
     let aliases = match work {
         Some(work) => Aliases::find(work, &merged)?,
         None => Aliases::default(),
     };
     let differ = Differ { changes: Vec::new(), aliases, path: Vec::new(), measure: None };
-    Ok(differ.run(&merged, scope, lowers)?.0)
+    Ok(differ.run(&merged, scope, &Stack::open(lowers)?)?.0)
+}
+
+/// The changes that `upper` makes to `tree`, this machine's own files, in which no mark counts.
+///
+/// # Errors
+/// Those of [`diff`].
+pub fn diff_of_machine(upper: &Path, tree: &Path) -> Result<Vec<Change>, LayerError> {
+    let tree = [tree.to_owned()];
+    let (merged, scope) = Merged::open(upper, &tree, LowerMarks::Ignored)?;
+    let aliases = Aliases::default();
+    let differ = Differ { changes: Vec::new(), aliases, path: Vec::new(), measure: None };
+    Ok(differ.run(&merged, scope, &Stack::open_with(&tree, LowerMarks::Ignored)?)?.0)
 }
 
 /// All that the layer `upper` does to `lowers` (top first). What it deletes is walked, too.
@@ -116,10 +129,10 @@ pub fn diff(upper: &Path, lowers: &[PathBuf], work: Option<&Path>) -> Result<Vec
 /// # Errors
 /// Those of reading a layer.
 pub fn effect(upper: &Path, lowers: &[PathBuf]) -> Result<Effect, LayerError> {
-    let (merged, scope) = Merged::open(upper, lowers)?;
+    let (merged, scope) = Merged::open(upper, lowers, LowerMarks::ByAuthor)?;
     let (aliases, measure) = (Aliases::default(), Some(Measure::default()));
     let differ = Differ { changes: Vec::new(), aliases, path: Vec::new(), measure };
-    let (changes, measure) = differ.run(&merged, scope, lowers)?;
+    let (changes, measure) = differ.run(&merged, scope, &Stack::open(lowers)?)?;
     let Measure { effect, .. } = measure.unwrap_or_default();
     Ok(Effect { changes, ..effect })
 }
@@ -184,9 +197,9 @@ impl Differ {
         mut self,
         merged: &Merged,
         scope: Scope,
-        lowers: &[PathBuf],
+        below: &Stack,
     ) -> Result<(Vec<Change>, Option<Measure>), LayerError> {
-        self.visit(merged, scope, &Stack::open(lowers)?)?;
+        self.visit(merged, scope, below)?;
         self.changes.sort_by(|a, b| a.path.cmp(&b.path));
         Ok((self.changes, self.measure))
     }

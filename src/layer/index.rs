@@ -17,6 +17,7 @@ use super::source::{Dir, Located};
 use crate::format::names::Mark;
 use crate::format::nlink::{NlinkBase, NlinkDelta};
 use crate::format::origin::Origin;
+use crate::marks::Role;
 
 /// The name of the index in a work directory (the kernel's, and ours).
 const INDEX: &str = "index";
@@ -64,7 +65,7 @@ struct Search {
 impl Search {
     /// Takes in the index; returns whether any name is missing in the upper.
     fn read_index(&mut self, work: &Path) -> Result<bool, LayerError> {
-        let work = Dir::open_root(work)?;
+        let work = Dir::open_root(work, Role::Upper)?;
         let Some(Entry::Node(node)) = work.find(OsStr::new(INDEX))? else { return Ok(false) };
         let dir = Rc::new(work.open_dir(OsStr::new(INDEX), &node)?);
         for (name, entry) in dir.list()? {

@@ -12,6 +12,7 @@ use super::LayerError;
 use super::node::{Entry, Kind, Node};
 use super::source::{Dir, Located};
 use crate::format::redirect::Redirect;
+use crate::marks::{LowerMarks, Role};
 
 /// One layer's part of a merged directory.
 #[derive(Debug, Clone)]
@@ -55,7 +56,17 @@ impl Stack {
     /// # Errors
     /// Those of [`Dir::open_root`].
     pub fn open(lowers: &[PathBuf]) -> Result<Stack, LayerError> {
-        let open = |(layer, path): (usize, &PathBuf)| Ok(Part { layer, dir: Rc::new(Dir::open_root(path)?) });
+        Stack::open_with(lowers, LowerMarks::ByAuthor)
+    }
+
+    /// The same, with those marks of theirs that are to count.
+    ///
+    /// # Errors
+    /// As [`Stack::open`].
+    pub fn open_with(lowers: &[PathBuf], marks: LowerMarks) -> Result<Stack, LayerError> {
+        let open = |(layer, path): (usize, &PathBuf)| {
+            Ok(Part { layer, dir: Rc::new(Dir::open_root(path, Role::Lower(marks))?) })
+        };
         let parts: Vec<Part> = lowers.iter().enumerate().map(open).collect::<Result<_, LayerError>>()?;
         // An opaque root hides the layers below it.
         let shown = parts.iter().position(|p| p.dir.is_opaque()).map_or(parts.len(), |i| i + 1);

@@ -9,6 +9,7 @@ use super::LayerError;
 use super::lowers::{Lookup, Lower, Stack};
 use super::node::{Entry, Kind, Node};
 use super::source::{Dir, Located};
+use crate::marks::{LowerMarks, Role};
 use crate::sys::process::raise_nofile_limit;
 
 /// The names of a directory, each with its upper part.
@@ -54,10 +55,10 @@ impl Merged {
     ///
     /// # Errors
     /// Those of [`Dir::open_root`].
-    pub fn open(upper: &Path, lowers: &[PathBuf]) -> Result<(Merged, Scope), LayerError> {
+    pub fn open(upper: &Path, lowers: &[PathBuf], marks: LowerMarks) -> Result<(Merged, Scope), LayerError> {
         raise_nofile_limit();
-        let upper = Rc::new(Dir::open_root(upper)?);
-        let lower = Stack::open(lowers)?;
+        let upper = Rc::new(Dir::open_root(upper, Role::Upper)?);
+        let lower = Stack::open_with(lowers, marks)?;
         let scope = if upper.is_opaque() { Scope::Whole } else { Scope::Delta };
         let lower = if scope == Scope::Whole { lower.emptied() } else { lower };
         Ok((Merged { upper: Some(upper), lower }, scope))

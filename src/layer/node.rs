@@ -5,13 +5,14 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::format::FormatError;
-use crate::format::acl;
-use crate::format::names::{self, Mark, Namespace};
+use crate::format::names::{self, Mark};
 use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::format::redirect::Redirect;
 use crate::format::whiteout;
+use crate::format::{acl, capability};
+use crate::marks::{self, Opaque, Recorded, Trust};
 use crate::sys::fs::{FileType, Stat, lstatat, major, minor};
-use crate::sys::xattr::{Target, getxattr_opt, listxattr};
+use crate::sys::xattr::{Target, listxattr};
 use crate::sys::{self, Errno};
 
 /// What a layer says about a name.
@@ -132,9 +133,14 @@ impl Node {
     }
 }
 
-/// Reads the name below `dir`; `None` where there is no such file. `opacity` is the directory's own.
-/// Whiteouts by name are the caller's matter.
-pub fn read(dir: BorrowedFd<'_>, name: &OsStr, opacity: Opacity) -> Result<Option<Entry>, NodeError> {
+/// Reads the name below `dir` in a layer whose marks count as far as `trust` says; `None` where there is no such file.
+/// `opacity` is the directory's own. Whiteouts by name are the caller's matter.
+pub fn read(
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    opacity: Opacity,
+    trust: &Trust,
+) -> Result<Option<Entry>, NodeError> {
     let stat = match lstatat(dir, name) {
         Ok(stat) => stat,
         Err(Errno::NOENT | Errno::NAMETOOLONG) => return Ok(None),
@@ -143,16 +149,16 @@ pub fn read(dir: BorrowedFd<'_>, name: &OsStr, opacity: Opacity) -> Result<Optio
     if whiteout::is_device(stat.st_mode, stat.st_rdev) {
         return Ok(Some(Entry::Whiteout));
     }
-    from_stat(&stat, Target::At(dir, name), opacity).map(Some)
+    from_stat(&stat, Target::At(dir, name), opacity, trust).map(Some)
 }
 
 /// Reads the open directory itself: a layer's root.
-pub fn read_root(dir: BorrowedFd<'_>) -> Result<Entry, NodeError> {
-    from_stat(&sys::fs::fstat(dir)?, Target::Fd(dir), Opacity::Clear)
+pub fn read_root(dir: BorrowedFd<'_>, trust: &Trust) -> Result<Entry, NodeError> {
+    from_stat(&sys::fs::fstat(dir)?, Target::Fd(dir), Opacity::Clear, trust)
 }
 
 /// The entry that an inode and its marks make.
-fn from_stat(stat: &Stat, target: Target<'_>, parent: Opacity) -> Result<Entry, NodeError> {
+fn from_stat(stat: &Stat, target: Target<'_>, parent: Opacity, trust: &Trust) -> Result<Entry, NodeError> {
     let file_type = FileType::from_raw_mode(stat.st_mode);
     let mut xattrs = listxattr(target)?;
     let regular = file_type == FileType::RegularFile;
@@ -160,23 +166,44 @@ fn from_stat(stat: &Stat, target: Target<'_>, parent: Opacity) -> Result<Entry, 
         return Ok(Entry::Whiteout);
     }
     let mut node = plain(stat);
-    if has(&xattrs, Mark::Opaque) || xattrs.iter().any(|n| n == names::FUSE_OVERLAYFS_OPAQUE) {
-        node.opacity = opacity(target, &xattrs)?;
-    }
-    node.metacopy = regular && has(&xattrs, Mark::Metacopy);
-    if (node.metacopy || node.is_dir()) && has(&xattrs, Mark::Redirect) {
-        node.redirect = mark(target, Mark::Redirect)?.map(|v| Redirect::parse(&v)).transpose()?;
-    }
-    if xattrs.iter().any(|n| n == names::OVERRIDE_STAT)
-        && let Some(value) = getxattr_opt(target, OsStr::new(names::OVERRIDE_STAT))?
-    {
-        apply(&mut node, OverrideStat::parse(&value)?);
+    if xattrs.iter().any(|name| names::is_private(name)) {
+        read_marks(&mut node, stat, target, &xattrs, trust)?;
     }
     // Beside a record an ACL speaks of other ids than the record does.
     xattrs.retain(|n| is_portable(n) && !(node.recorded && acl::is_acl(n)));
     xattrs.sort();
     node.xattrs = xattrs;
     Ok(Entry::Node(node))
+}
+
+/// Takes in the marks that count.
+fn read_marks(
+    node: &mut Node,
+    stat: &Stat,
+    target: Target<'_>,
+    xattrs: &[OsString],
+    trust: &Trust,
+) -> Result<(), NodeError> {
+    let marks = marks::read(target, xattrs, trust)?;
+    node.opacity = match marks.opaque {
+        Opaque::No => Opacity::Clear,
+        Opaque::Yes => Opacity::Opaque,
+        Opaque::FileWhiteouts => Opacity::WhiteoutFiles,
+    };
+    node.metacopy = node.kind == Kind::File && marks.metacopy;
+    if node.metacopy || node.is_dir() {
+        if let Some(damage) = marks.damage {
+            return Err(damage.into());
+        }
+        node.redirect = marks.redirect;
+    }
+    match marks::recorded(target, stat, trust)? {
+        None => {}
+        Some(Recorded::All(recorded)) => apply(node, recorded),
+        Some(Recorded::Type(stands_for)) => stand_in(node, stands_for),
+        Some(Recorded::Damaged(damage)) => return Err(damage.into()),
+    }
+    Ok(())
 }
 
 /// The kind of file that an inode is.
@@ -215,22 +242,26 @@ fn plain(stat: &Stat) -> Node {
     }
 }
 
-/// Puts the recorded owner, mode and type over the inode's own. A type that this inode cannot stand in for
-/// is passed over.
+/// Puts the recorded owner, mode and type over the inode's own.
 fn apply(node: &mut Node, recorded: OverrideStat) {
     (node.uid, node.gid, node.mode) = (recorded.uid, recorded.gid, recorded.mode);
     node.recorded = true;
-    let kind = match recorded.file_type {
-        Some(OverrideType::Symlink) => Kind::Symlink,
-        Some(OverrideType::Pipe) => Kind::Pipe,
-        Some(OverrideType::Socket) => Kind::Socket,
-        Some(OverrideType::Block(major, minor)) => Kind::Block(major, minor),
-        Some(OverrideType::Char(major, minor)) => Kind::Char(major, minor),
-        Some(OverrideType::File | OverrideType::Dir) | None => return,
-    };
-    if node.kind == Kind::File {
-        (node.kind, node.body) = (kind, Body::StandIn);
+    if let Some(file_type) = recorded.file_type {
+        stand_in(node, file_type);
     }
+}
+
+/// Makes it the file that the inode stands for.
+fn stand_in(node: &mut Node, file_type: OverrideType) {
+    let kind = match file_type {
+        OverrideType::Symlink => Kind::Symlink,
+        OverrideType::Pipe => Kind::Pipe,
+        OverrideType::Socket => Kind::Socket,
+        OverrideType::Block(major, minor) => Kind::Block(major, minor),
+        OverrideType::Char(major, minor) => Kind::Char(major, minor),
+        OverrideType::File | OverrideType::Dir => return,
+    };
+    (node.kind, node.body) = (kind, Body::StandIn);
 }
 
 /// Whether the list holds the mark, in either name space.
@@ -238,33 +269,8 @@ fn has(xattrs: &[OsString], mark: Mark) -> bool {
     xattrs.iter().any(|name| matches!(names::parse(name), Some((_, found)) if found == mark))
 }
 
-/// The mark's value; the privileged name space first.
-pub fn mark(target: Target<'_>, mark: Mark) -> sys::Result<Option<Vec<u8>>> {
-    match getxattr_opt(target, Namespace::Trusted.xattr(mark))? {
-        Some(value) => Ok(Some(value)),
-        None => getxattr_opt(target, Namespace::User.xattr(mark)),
-    }
-}
-
-/// What the opaque marks among `xattrs` say together.
-fn opacity(target: Target<'_>, xattrs: &[OsString]) -> sys::Result<Opacity> {
-    let mut opacity = Opacity::Clear;
-    for name in xattrs {
-        let kernel = matches!(names::parse(name), Some((_, Mark::Opaque)));
-        if !kernel && name != names::FUSE_OVERLAYFS_OPAQUE {
-            continue;
-        }
-        match getxattr_opt(target, name)?.as_deref() {
-            Some(b"y") => return Ok(Opacity::Opaque),
-            Some(b"x") if kernel => opacity = Opacity::WhiteoutFiles,
-            _ => {}
-        }
-    }
-    Ok(opacity)
-}
-
 /// Whether an attribute travels with the file: `user.*`, the file capabilities and ACLs, no mark.
 pub fn is_portable(name: &OsStr) -> bool {
-    let own = name.as_bytes().starts_with(b"user.") || name == "security.capability" || acl::is_acl(name);
+    let own = name.as_bytes().starts_with(b"user.") || name == capability::NAME || acl::is_acl(name);
     own && !names::is_private(name)
 }

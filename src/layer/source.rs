@@ -15,6 +15,7 @@ use super::node::{self, Body, Entry, Kind, Node, NodeError, Opacity};
 use crate::format::names::Mark;
 use crate::format::override_stat::Keeper;
 use crate::format::whiteout;
+use crate::marks::{self, LowerMarks, Reader, Role, Trust};
 use crate::sys::Errno;
 use crate::sys::dir::read_all;
 use crate::sys::fs::{self, Mode, OFlags};
@@ -31,6 +32,8 @@ pub struct Dir {
     /// For messages only.
     path: PathBuf,
     opacity: Opacity,
+    /// Whose marks count in the layer.
+    trust: Trust,
     /// In a layer that records all owners, which its root's record tells.
     keeper: Option<Keeper>,
 }
@@ -63,22 +66,39 @@ impl DataState {
 }
 
 impl Dir {
-    /// Opens a layer's root; links in `path` are followed, as it is the caller who names it.
+    /// Opens the root of a layer that is there for `role`; links in `path` are followed, as it is the caller who names it.
     ///
     /// # Errors
     /// [`LayerError::System`], among others where it is no directory.
-    pub fn open_root(path: &Path) -> Result<Dir, LayerError> {
+    pub fn open_root(path: &Path, role: Role) -> Result<Dir, LayerError> {
         let system = |source| LayerError::System { path: path.to_owned(), action: "open layer", source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = fs::openat(fs::CWD, path, flags, Mode::empty()).map_err(system)?;
-        let root = node::read_root(fd.as_fd()).map_err(|e| located(path.to_owned(), "read", e))?;
+        let trust = Trust::new(Reader::own(), role, &fs::fstat(&fd).map_err(system)?);
+        let root = node::read_root(fd.as_fd(), &trust).map_err(|e| located(path.to_owned(), "read", e))?;
         let (opacity, recorded) = match root {
             Entry::Node(root) => (root.opacity, root.recorded),
             Entry::Whiteout => (Opacity::Clear, false),
         };
         let user = Keeper::of(fs::geteuid().as_raw(), fs::getegid().as_raw());
         let keeper = if recorded { user } else { None };
-        Dir { fd, path: path.to_owned(), opacity, keeper }.with_opaque_file()
+        Dir { fd, path: path.to_owned(), opacity, trust, keeper }.with_opaque_file()
+    }
+
+    /// Opens the root of a read-only layer.
+    ///
+    /// # Errors
+    /// As [`Dir::open_root`].
+    pub fn open_lower(path: &Path) -> Result<Dir, LayerError> {
+        Dir::open_root(path, Role::Lower(LowerMarks::ByAuthor))
+    }
+
+    /// What the root of a layer is itself.
+    ///
+    /// # Errors
+    /// [`LayerError::System`] and [`LayerError::Mark`].
+    pub fn root_node(&self) -> Result<Entry, LayerError> {
+        node::read_root(self.fd.as_fd(), &self.trust).map_err(|e| located(self.path.clone(), "read", e))
     }
 
     /// Opens the directory `name`, which was read as `node`.
@@ -87,8 +107,8 @@ impl Dir {
     /// [`LayerError::System`]; a symbolic link put in its place meanwhile is not followed.
     pub fn open_dir(&self, name: &OsStr, node: &Node) -> Result<Dir, LayerError> {
         let fd = fs::open_dir_path(&self.fd, name).map_err(|e| self.system(name, "open", e))?;
-        let (path, keeper) = (self.path.join(name), self.keeper);
-        Dir { fd, path, opacity: node.opacity, keeper }.with_opaque_file()
+        let path = self.path.join(name);
+        Dir { fd, path, opacity: node.opacity, trust: self.trust, keeper: self.keeper }.with_opaque_file()
     }
 
     /// Whether nothing of the layers below shows in this directory.
@@ -160,7 +180,7 @@ impl Dir {
 
     /// What the layer itself has under this name.
     fn read(&self, name: &OsStr) -> Result<Option<Entry>, LayerError> {
-        let mut entry = node::read(self.fd.as_fd(), name, self.opacity)
+        let mut entry = node::read(self.fd.as_fd(), name, self.opacity, &self.trust)
             .map_err(|e| located(self.path_of(name), "read", e))?;
         if let (Some(Entry::Node(node)), Some(keeper)) = (&mut entry, self.keeper)
             && !node.recorded
@@ -225,13 +245,13 @@ impl Located {
         Ok(DataState::of(&stat))
     }
 
-    /// The value of a mark of the file, whichever name space it is in.
+    /// The value of a mark of the file, whichever name space it is in, if it counts.
     ///
     /// # Errors
     /// [`LayerError::System`].
     pub fn mark(&self, mark: Mark) -> Result<Option<Vec<u8>>, LayerError> {
         let target = Target::At(self.dir.fd.as_fd(), &self.name);
-        node::mark(target, mark).map_err(|e| self.dir.system(&self.name, "read", e))
+        marks::value(target, mark, &self.dir.trust).map_err(|e| self.dir.system(&self.name, "read", e))
     }
 
     /// The type and bytes of the file's handle, as an origin tells it; `None` where the file system has none.

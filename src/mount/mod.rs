@@ -15,7 +15,7 @@ pub mod serve;
 pub mod unmount;
 mod watch;
 
-pub use crate::overlay::Nesting;
+pub use crate::overlay::{LowerMarks, Nesting};
 pub use daemon::Outcome;
 pub use options::Options;
 pub use pause::{Pause, PauseError, flush};

@@ -63,7 +63,9 @@ impl Access {
             other => return other,
         }
         let mode = self.stat()?.st_mode & 0o7777;
-        self.chmod(Mode::from_raw_mode(mode | 0o700))?;
+        if self.chmod(Mode::from_raw_mode(mode | 0o700)).is_err() {
+            return Err(Errno::ACCESS);
+        }
         let result = operation();
         self.chmod(Mode::from_raw_mode(mode))?;
         result
@@ -74,7 +76,7 @@ impl Access {
         match self {
             Access::At(dir, name) => super::real_dir::open_file_below(dir, name, flags),
             Access::Fd(fd) | Access::Open(fd) if flags.contains(OFlags::PATH) => fs::dup(fd),
-            Access::Fd(fd) | Access::Open(fd) => fs::reopen(fd.as_fd(), flags | OFlags::NONBLOCK),
+            Access::Fd(fd) | Access::Open(fd) => reopen(fd, flags),
         }
     }
 
@@ -128,4 +130,18 @@ impl Access {
         };
         Ok(target.into_bytes())
     }
+}
+
+/// How often an opening is repeated that meets a lease: ours last for two system calls.
+const LEASES: usize = 100;
+
+/// Opens a file anew through a descriptor; a FIFO never blocks.
+fn reopen(fd: &OwnedFd, flags: OFlags) -> sys::Result<OwnedFd> {
+    for _ in 0..LEASES {
+        match fs::reopen(fd.as_fd(), flags | OFlags::NONBLOCK) {
+            Err(Errno::AGAIN) => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::format::idmap::IdMap;
+pub use crate::marks::LowerMarks;
 
 /// How a directory that has a lower part is renamed (`redirect_dir=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +56,8 @@ pub struct Config {
     pub upper: Option<PathBuf>,
     /// The work directory, on the upper's file system; needed with `upper`.
     pub work: Option<PathBuf>,
+    /// Which of the lowers' private marks count.
+    pub lower_marks: LowerMarks,
     /// Where the union will be mounted, so that a mount inside one of its own layers is refused.
     pub mountpoint: Option<PathBuf>,
     /// Whether the union's own directories may lie inside a lower.

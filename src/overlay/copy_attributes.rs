@@ -14,7 +14,8 @@ use super::real_dir::LayerNo;
 use super::union::Overlay;
 
 impl Overlay {
-    /// Gives a file of the upper the owner and mode that `real` has in `layer`.
+    /// Gives a file of the upper the owner that `real` has in `layer`, in its inode or recorded with the mode. Drops its
+    /// set-id bits and capabilities.
     pub(super) fn store_owner(
         &self,
         copy: &Access,
@@ -22,31 +23,44 @@ impl Overlay {
         layer: LayerNo,
         kind: Kind,
     ) -> Result<()> {
-        let (uid, gid) = real.owner();
-        let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
-        let (uid, gid) = if premapped {
-            (self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?)
-        } else {
-            (Some(uid), Some(gid))
-        };
+        let (uid, gid) = self.owner_of_copy(real, layer)?;
         if self.records(kind) {
             let file_type = recorded_type(kind, real);
             let over =
                 OverrideStat { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), mode: real.perm(), file_type };
-            marks::write_override(copy.xattrs(), &over)?;
-            return self.store_plain_mode(copy, kind);
+            return Ok(marks::write_override(copy.xattrs(), &over)?);
         }
         let now = copy.stat()?;
         let differs = uid.is_some_and(|uid| uid != now.st_uid) || gid.is_some_and(|gid| gid != now.st_gid);
         match if differs { copy.chown(uid, gid) } else { Ok(()) } {
-            Ok(()) => {}
-            Err(Errno::PERM) if self.ids.squashes() || self.config.record_owner => {}
+            Ok(()) => Ok(()),
+            Err(Errno::PERM) if self.ids.squashes() || self.config.record_owner => Ok(()),
             // An owner that the user namespace has no number for, and that nobody is shown.
-            Err(Errno::INVAL) if self.ids.squashes() => {}
-            Err(e) => return Err(e.into()),
+            Err(Errno::INVAL) if self.ids.squashes() => Ok(()),
+            Err(e) => Err(e.into()),
         }
-        // A change of owner drops set-id bits, so the mode has to be set after one.
-        if kind != Kind::Symlink && (differs || now.st_mode & 0o7777 != real.perm()) {
+    }
+
+    /// The owner on the upper's disk of a copy of a file in `layer`; `None` where squashing leaves one alone.
+    pub(super) fn owner_of_copy(
+        &self,
+        real: &RealStat,
+        layer: LayerNo,
+    ) -> Result<(Option<u32>, Option<u32>)> {
+        let (uid, gid) = real.owner();
+        if self.is_premapped(layer) {
+            return Ok((self.ids.stored_uid(uid)?, self.ids.stored_gid(gid)?));
+        }
+        Ok((Some(uid), Some(gid)))
+    }
+
+    /// Gives a file of the upper the mode that `real` has, after its owner and attributes: a change of owner drops set-id
+    /// bits, an ordinary user cannot set attributes of a file that only may be read, and an ACL changes the mode.
+    pub(super) fn store_copied_mode(&self, copy: &Access, real: &RealStat, kind: Kind) -> Result<()> {
+        if self.records(kind) {
+            return self.store_plain_mode(copy, kind);
+        }
+        if kind != Kind::Symlink && copy.stat()?.st_mode & 0o7777 != real.perm() {
             copy.chmod(Mode::from_raw_mode(real.perm()))?;
         }
         Ok(())
@@ -61,7 +75,9 @@ impl Overlay {
     }
 
     /// Copies all attributes but the union's own; what the upper cannot hold or we may not set is left out.
-    pub(super) fn copy_xattrs(&self, from: Target<'_>, to: Target<'_>) -> Result<()> {
+    /// Those of a file in `layer` speak of ids as that layer's do.
+    pub(super) fn copy_xattrs(&self, from: Target<'_>, to: Target<'_>, layer: LayerNo) -> Result<()> {
+        let premapped = self.is_premapped(layer);
         for name in listxattr(from)? {
             if is_private(&name) {
                 continue;
@@ -70,6 +86,14 @@ impl Overlay {
                 Ok(value) => value,
                 Err(Errno::NODATA | Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => continue,
                 Err(e) => return Err(e.into()),
+            };
+            let value = match premapped {
+                false => value,
+                true => match self.ids.stored_xattr(&name, value) {
+                    Ok(value) => value,
+                    // Capabilities for a root that the upper has no number for.
+                    Err(_) => continue,
+                },
             };
             setxattr(to, &name, &value, 0).or_else(ignore_unsupported)?;
         }

@@ -34,7 +34,7 @@ use super::state::{Source, State};
 use super::union::{Overlay, device_number};
 
 /// File capabilities, which any write drops.
-pub(super) const CAPABILITY: &str = "security.capability";
+pub(super) const CAPABILITY: &str = crate::format::capability::NAME;
 
 /// How much of a regular file is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,6 +354,13 @@ impl<'a> CopyUp<'a> {
             && self.overlay.config.metacopy
             && !self.inode.is_nameless()
             && self.real.over.is_none()
+            && self.may_bear_marks()
+    }
+
+    /// Whether its marks will be believed once the copy has its owner.
+    fn may_bear_marks(&self) -> bool {
+        let owner = self.overlay.owner_of_copy(&self.real, self.layer).ok().and_then(|(uid, _)| uid);
+        owner.is_none_or(|uid| self.overlay.config.record_owner || self.overlay.believes_marks_of(uid))
     }
 
     /// Whether the file has other names in the lower that are to stay the same file.
@@ -378,8 +385,9 @@ impl<'a> CopyUp<'a> {
 
     fn prepare_file(&self) -> Result<Prepared> {
         let work = &self.overlay.upper()?.work;
-        // Nobody else reaches what has no name, so it can have its mode at once.
-        let perm = if self.overlay.records(Kind::File) { 0o600 } else { self.real.perm() };
+        // Nobody else reaches what has no name, so it can have its mode at once, if its owner can write it so.
+        let plain = self.overlay.records(Kind::File) || self.real.perm() & 0o200 == 0;
+        let perm = if plain { 0o600 } else { self.real.perm() };
         let (file, name) = match work.unnamed_file(Mode::from_raw_mode(perm)) {
             Ok(file) => (file, None),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
@@ -474,9 +482,9 @@ impl<'a> CopyUp<'a> {
             let file_type = Some(OverrideType::Char(0, 0));
             let (uid, gid) = self.real.owner();
             let over = OverrideStat { uid, gid, mode: self.real.perm(), file_type };
-            marks::write_override(copy.xattrs(), &over)?;
+            marks::write_stand_in(copy.xattrs(), &over, self.overlay.config.initial_root)?;
         }
-        self.overlay.copy_xattrs(self.source.xattrs(), copy.xattrs())?;
+        self.overlay.copy_xattrs(self.source.xattrs(), copy.xattrs(), self.layer)?;
         if let (Some(name), Some(origin)) = (self.overlay.mark_name(Mark::Origin), &self.origin) {
             let linked = self.inode.kind != Kind::Directory && self.links() > 1 && !self.overlay.config.index;
             // Without an index the other names stay the lower file: the copy is another one and says so.
@@ -484,6 +492,7 @@ impl<'a> CopyUp<'a> {
                 setxattr(copy.xattrs(), name, &origin.encode(), 0).or_else(ignore_unsupported)?;
             }
         }
+        self.overlay.store_copied_mode(copy, &self.real, self.inode.kind)?;
         copy.utimens(&timestamps(&self.real.times()))?;
         Ok(())
     }

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::format::acl;
-use crate::format::names::OVERRIDE_STAT;
 use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::sys::Errno;
 use crate::sys::fs::{self, FileType, Mode, OFlags, RenameFlags};
@@ -285,7 +284,8 @@ impl Create<'_> {
             let st = file.stat()?;
             let file_type = stand_in_type(kind, rdev);
             let over = OverrideStat { uid: st.st_uid, gid: st.st_gid, mode: st.st_mode & 0o7777, file_type };
-            setxattr(file.xattrs(), OVERRIDE_STAT.as_ref(), &over.encode(), 0).map_err(no_stand_in)?;
+            marks::write_stand_in(file.xattrs(), &over, self.overlay.config.initial_root)
+                .map_err(no_stand_in)?;
         }
         Ok(())
     }

@@ -15,8 +15,7 @@ use super::attr::{Attr, Kind, S_ISGID, S_ISUID, S_IXGRP};
 use super::caller::Caller;
 use super::copy_up::Content;
 use super::error::{Error, Result};
-use super::inode::{Inode, NOT_METACOPY};
-use super::marks;
+use super::inode::{Inode, KERNEL_WRITES, NOT_METACOPY};
 use super::name::Name;
 use super::object::Object;
 use super::real_dir::{RealDir, UPPER};
@@ -96,6 +95,40 @@ impl Overlay {
     /// Whether a change of content may have to drop set-id bits.
     pub fn has_set_ids(&self, node: u64) -> Result<bool> {
         Ok(self.getattr(node)?.perm & (S_ISUID | S_ISGID) != 0)
+    }
+
+    /// The kernel is given the file to write by itself.
+    pub fn kernel_writes(&self, node: u64) {
+        if let Ok(inode) = self.inode(node) {
+            inode.learn(KERNEL_WRITES);
+        }
+    }
+
+    /// Whether the kernel may still write a file by itself. A mapping outlives the handle that it was made through, and
+    /// nothing is heard of it: the file system below is asked whether anybody has the file open for writing.
+    pub fn may_kernel_write(&self, node: u64) -> bool {
+        let Ok(inode) = self.inode(node) else { return false };
+        if !inode.knows(KERNEL_WRITES) {
+            return false;
+        }
+        // Before asking, so that what is opened meanwhile is not forgotten.
+        inode.unlearn(KERNEL_WRITES);
+        self.table.files.close(&inode);
+        let asked = self.open_data(&inode).and_then(|fd| Ok(fs::is_open_for_writing(&fd)?));
+        let written = asked.unwrap_or_else(|e| {
+            log::debug!("whether inode {node} is written: {e}");
+            true
+        });
+        if written {
+            inode.learn(KERNEL_WRITES);
+        }
+        written
+    }
+
+    /// Copies a file up as far as a new size needs it.
+    pub fn prepare_resizing(&self, node: u64, size: u64) -> Result<()> {
+        let inode = self.inode(node)?;
+        self.copy_up(&inode, if size == 0 { Content::Truncated } else { Content::Data })
     }
 
     /// When the content of a file changed last, in seconds and nanoseconds.
@@ -272,10 +305,13 @@ impl Overlay {
         if known.is_some() {
             return Ok(known);
         }
-        let marks = marks::read(access.xattrs(), self.namespace)?;
+        let marks = self.marks_in(layer, access)?;
         if !marks.metacopy {
             inode.learn_of(object, NOT_METACOPY);
             return Ok(None);
+        }
+        if marks.damage.is_some() {
+            return Err(Error::DamagedLayer);
         }
         let (parent, name) = inode.location().ok_or(Error::DamagedLayer)?;
         let place = self.find_data(&parent.sources()?, layer, &name, marks.redirect.as_ref())?;
@@ -309,7 +345,7 @@ impl Overlay {
         if self.data_place(inode, &access)?.is_none() {
             return Ok(());
         }
-        let path = match marks::read(access.xattrs(), self.namespace)?.redirect {
+        let path = match self.marks_in(UPPER, &access)?.redirect {
             Some(Redirect::Absolute(_)) => return Ok(()),
             Some(sibling) => {
                 let (parent, _) = inode.location().ok_or(Error::NotFound)?;

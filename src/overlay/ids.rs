@@ -1,7 +1,9 @@
 //! Owners on disk and owners shown: id mappings and squashing.
 
-use crate::format::acl;
+use std::ffi::OsStr;
+
 use crate::format::idmap::IdMap;
+use crate::format::{acl, capability};
 
 use super::config::Config;
 use super::error::{Error, Result};
@@ -74,23 +76,39 @@ impl Ids {
         (self.stored_uid(uid).unwrap_or(Some(OVERFLOW_ID)), self.stored_gid(gid).unwrap_or(Some(OVERFLOW_ID)))
     }
 
-    /// An ACL from disk with its ids as shown.
-    pub fn shown_acl(&self, blob: Vec<u8>) -> Vec<u8> {
+    /// An attribute's value from disk with the ids in it as shown: those of ACLs, and of the root that file capabilities
+    /// are meant for. Capabilities whose root nobody sees are none (`None`).
+    pub fn shown_xattr(&self, name: &OsStr, value: Vec<u8>) -> Option<Vec<u8>> {
         if !self.maps() {
-            return blob;
+            return Some(value);
+        }
+        if name == capability::NAME {
+            return capability::map_root(&value, |id| self.uids.to_view(id));
+        }
+        if !acl::is_acl(name) {
+            return Some(value);
         }
         let user = |id| self.uids.to_view(id).unwrap_or(OVERFLOW_ID);
         let group = |id| self.gids.to_view(id).unwrap_or(OVERFLOW_ID);
-        acl::map_ids(&blob, user, group).unwrap_or(blob)
+        Some(acl::map_ids(&value, user, group).unwrap_or(value))
     }
 
-    /// A shown ACL with its ids as on disk.
-    pub fn stored_acl(&self, blob: &[u8]) -> Vec<u8> {
+    /// A shown attribute's value with the ids in it as on disk.
+    ///
+    /// # Errors
+    /// [`Error::UnmappedId`]: capabilities meant for a root that has no number there.
+    pub fn stored_xattr(&self, name: &OsStr, value: Vec<u8>) -> Result<Vec<u8>> {
         if !self.maps() {
-            return blob.to_vec();
+            return Ok(value);
+        }
+        if name == capability::NAME {
+            return capability::map_root(&value, |id| self.uids.to_disk(id)).ok_or(Error::UnmappedId);
+        }
+        if !acl::is_acl(name) {
+            return Ok(value);
         }
         let user = |id| self.uids.to_disk(id).unwrap_or(OVERFLOW_ID);
         let group = |id| self.gids.to_disk(id).unwrap_or(OVERFLOW_ID);
-        acl::map_ids(blob, user, group).unwrap_or_else(|| blob.to_vec())
+        Ok(acl::map_ids(&value, user, group).unwrap_or(value))
     }
 }

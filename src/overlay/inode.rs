@@ -67,6 +67,8 @@ pub const NO_CAPABILITY: u8 = 1;
 pub const MAY_HAVE_CAPABILITY: u8 = 4;
 /// The file holds its own data.
 pub const NOT_METACOPY: u8 = 2;
+/// The kernel was given the file to write by itself, and may go on with that through a mapping.
+pub const KERNEL_WRITES: u8 = 16;
 /// It may have a file among those kept open.
 pub const HAS_OPEN_FILE: u8 = 8;
 

@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::format::names::OVERRIDE_STAT;
 use crate::format::override_stat::Keeper;
+use crate::marks::{Recorded, Trust, recorded};
 use crate::sys::fs::{self, Mode, OFlags, Stat};
-use crate::sys::xattr::{Target, getxattr_opt};
+use crate::sys::xattr::Target;
 use crate::sys::{self, dir, handle, mount};
 
 use super::real_dir::{LayerNo, RealDir};
@@ -28,6 +28,8 @@ pub struct Layer {
     pub st_dev: u64,
     /// The UUID of its file system, where it has one.
     pub uuid: Option<[u8; 16]>,
+    /// Whose marks count in it.
+    pub trust: Trust,
     /// Whether owners, modes and types are recorded in `user.containers.override_stat`.
     pub override_stat: bool,
     /// In a layer that records all owners, which its root's attribute tells.
@@ -90,6 +92,8 @@ pub struct LayerRole {
     pub number: LayerNo,
     /// Its device's number among the stack's devices.
     pub device: u8,
+    /// Whose marks count in it.
+    pub trust: Trust,
     /// Whether owners are recorded in attributes in the whole stack.
     pub override_stat: bool,
 }
@@ -117,8 +121,8 @@ impl Layer {
     }
 
     fn new(opened: Opened, role: LayerRole, idmapped: bool) -> Layer {
-        let recorded = getxattr_opt(Target::Fd(opened.fd.as_fd()), OVERRIDE_STAT.as_ref());
-        let recorded = matches!(recorded, Ok(Some(_)));
+        let recorded = recorded(Target::Fd(opened.fd.as_fd()), &opened.st, &role.trust);
+        let recorded = matches!(recorded, Ok(Some(Recorded::All(_) | Recorded::Damaged(_))));
         let user = Keeper::of(fs::geteuid().as_raw(), fs::getegid().as_raw());
         let uuid = uuid_of(opened.fd.as_fd());
         let stacked = fs::fs_type(opened.fd.as_fd()).is_ok_and(|t| t == OVERLAYFS_SUPER_MAGIC);
@@ -128,6 +132,7 @@ impl Layer {
             st_dev: opened.st.st_dev,
             root: RealDir::root(role.number, opened.fd),
             uuid,
+            trust: role.trust,
             override_stat: role.override_stat || recorded,
             keeper: if recorded { user } else { None },
             idmapped,

@@ -18,7 +18,6 @@ use super::dir_index::Place;
 use super::error::{Error, Result};
 use super::inode::Inode;
 use super::lookup::Found;
-use super::marks;
 use super::name::Name;
 use super::number;
 use super::real_dir::UPPER;
@@ -37,7 +36,7 @@ impl Overlay {
             Err(Error::NotFound | Error::System(Errno::NAMETOOLONG)) => return Ok(()),
             Err(e) => return Err(e),
         };
-        found.marks = marks::read(access.xattrs(), self.namespace)?;
+        found.marks = self.marks_in(UPPER, &access)?;
         found.real = real;
         found.layer = UPPER;
         found.index_name = Some(name);

@@ -163,7 +163,7 @@ impl Overlay {
                     Seen::Something(real, access) => (Some(real), access),
                 },
             };
-            let marks = self.dir_marks(&access)?;
+            let marks = self.dir_marks(source.dir.layer, &access)?;
             let dir = match &top {
                 Some(real) => RealDir::child(&source.dir, name.into(), Object::of(&real.st)),
                 None => RealDir::lower_child(&source.dir, name.into()),
@@ -197,8 +197,8 @@ impl Overlay {
     }
 
     /// The marks of a directory, redirects only where they are to be followed.
-    pub(super) fn dir_marks(&self, access: &Access) -> Result<Marks> {
-        let mut marks = marks::read(access.xattrs(), self.namespace)?;
+    pub(super) fn dir_marks(&self, layer: LayerNo, access: &Access) -> Result<Marks> {
+        let mut marks = self.marks_in(layer, access)?;
         if self.config.redirect_dir == RedirectDir::NoFollow {
             marks.redirect = None;
         }
@@ -238,7 +238,7 @@ impl Overlay {
         let mut found =
             Found { real, ino, layer, sources: Vec::new(), marks: Marks::default(), index_name: None };
         if layer == UPPER {
-            found.marks = marks::read(access.xattrs(), self.namespace)?;
+            found.marks = self.marks_in(UPPER, access)?;
             if let Some((device, real)) =
                 found.marks.origin.as_ref().and_then(|o| number::of_origin(&self.stack, o))
             {

@@ -4,96 +4,20 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use crate::format::names::{FUSE_OVERLAYFS_OPAQUE, Mark, Namespace, OVERRIDE_STAT, parse};
-use crate::format::origin::Origin;
+use crate::format::names::{Mark, Namespace, OVERRIDE_STAT, TRUSTED_STAND_IN};
 use crate::format::override_stat::OverrideStat;
-use crate::format::redirect::Redirect;
 use crate::format::whiteout;
+use crate::marks::Trust;
+pub use crate::marks::{Marks, Opaque, is_whiteout_file};
 use crate::sys::fs::{self, Mode, OFlags, Stat};
-use crate::sys::xattr::{Target, getxattr, getxattr_opt, listxattr, setxattr};
+use crate::sys::xattr::{Target, listxattr, setxattr};
 use crate::sys::{self, Errno};
 
-use super::copy_up::CAPABILITY;
-use super::error::{Error, Result};
+use super::error::Result;
 
-/// What a directory says of the layers below it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Opaque {
-    /// It merges with them.
-    #[default]
-    No,
-    /// It hides them.
-    Yes,
-    /// It merges, and may hold whiteouts in the form of marked empty files.
-    FileWhiteouts,
-}
-
-/// The marks of one file.
-#[derive(Debug, Default)]
-pub struct Marks {
-    /// For directories.
-    pub opaque: Opaque,
-    /// Where the lower part, or the data, lies instead of under the same name.
-    pub redirect: Option<Redirect>,
-    /// The lower file it was copied up from.
-    pub origin: Option<Origin>,
-    /// Whether its data lies in a lower.
-    pub metacopy: bool,
-    /// Whether a directory holds copied-up entries.
-    pub impure: bool,
-    /// Link count of the union.
-    pub nlink: Option<Vec<u8>>,
-    /// Recorded owner, mode and type.
-    pub override_stat: Option<OverrideStat>,
-    /// Whether it has file capabilities; no mark, but listed beside them.
-    pub capability: bool,
-}
-
-/// Reads all marks of a file. Marks other than opaqueness count in `namespace` only: what leaked into an image
-/// from elsewhere must not lead anywhere.
-pub fn read(target: Target<'_>, namespace: Namespace) -> Result<Marks> {
-    let mut marks = Marks::default();
-    for name in listxattr(target)? {
-        if name == FUSE_OVERLAYFS_OPAQUE && getxattr(target, &name)? == b"y" {
-            marks.opaque = Opaque::Yes;
-        } else if name == OVERRIDE_STAT {
-            marks.override_stat = OverrideStat::parse(&getxattr(target, &name)?).ok();
-        } else if name == CAPABILITY {
-            marks.capability = true;
-        } else if let Some((ns, mark)) = parse(&name)
-            && (ns == namespace || mark == Mark::Opaque)
-        {
-            marks.read_mark(target, &name, mark)?;
-        }
-    }
-    Ok(marks)
-}
-
-impl Marks {
-    fn read_mark(&mut self, target: Target<'_>, name: &OsStr, mark: Mark) -> Result<()> {
-        let value = match getxattr(target, name) {
-            Ok(value) => value,
-            Err(Errno::NODATA | Errno::PERM) => return Ok(()),
-            Err(e) => return Err(e.into()),
-        };
-        match mark {
-            Mark::Opaque if value == b"y" => self.opaque = Opaque::Yes,
-            Mark::Opaque if value == b"x" && self.opaque == Opaque::No => self.opaque = Opaque::FileWhiteouts,
-            Mark::Redirect => {
-                let redirect = Redirect::parse(&value).map_err(|e| {
-                    log::error!("a redirect mark in a layer is damaged: {e}");
-                    Error::DamagedLayer
-                })?;
-                self.redirect = Some(redirect);
-            }
-            Mark::Origin => self.origin = Origin::decode(&value),
-            Mark::Metacopy => self.metacopy = true,
-            Mark::Impure => self.impure = value == b"y",
-            Mark::Nlink => self.nlink = Some(value),
-            Mark::Opaque | Mark::Upper | Mark::Uuid | Mark::Protattr | Mark::Whiteout => {}
-        }
-        Ok(())
-    }
+/// Reads all marks of a file of a layer that count there.
+pub fn read(target: Target<'_>, trust: &Trust) -> Result<Marks> {
+    Ok(crate::marks::read(target, &listxattr(target)?, trust)?)
 }
 
 /// Whether the opened directory holds the file that makes it opaque.
@@ -122,24 +46,16 @@ pub fn is_whiteout_device(st: &Stat) -> bool {
     whiteout::is_device(st.st_mode, st.st_rdev)
 }
 
-/// Whether an empty regular file is marked as a whiteout.
-pub fn is_whiteout_file(target: Target<'_>) -> Result<bool> {
-    for namespace in [Namespace::Trusted, Namespace::User] {
-        if getxattr_opt(target, namespace.xattr(Mark::Whiteout))?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// What is recorded of a file in `override_stat`; a damaged record counts as none.
-pub fn read_override(target: Target<'_>) -> sys::Result<Option<OverrideStat>> {
-    Ok(getxattr_opt(target, OVERRIDE_STAT.as_ref())?.and_then(|value| OverrideStat::parse(&value).ok()))
-}
-
 /// Records owner, mode and type.
 pub fn write_override(target: Target<'_>, over: &OverrideStat) -> sys::Result<()> {
     setxattr(target, OVERRIDE_STAT.as_ref(), &over.encode(), 0)
+}
+
+/// Records that an empty file of another's stands for one of this type. Root of the initial user namespace does it where
+/// only root can, so that it counts whoever owns the file.
+pub fn write_stand_in(target: Target<'_>, stands_for: &OverrideStat, initial_root: bool) -> sys::Result<()> {
+    let name = if initial_root { TRUSTED_STAND_IN } else { OVERRIDE_STAT };
+    setxattr(target, name.as_ref(), &stands_for.encode(), 0)
 }
 
 /// Makes a directory of the upper hide the lowers, by a file where there are no attributes.

@@ -47,7 +47,7 @@ mod xattr;
 
 pub use attr::{Attr, Kind, Time};
 pub use caller::Caller;
-pub use config::{Config, Nesting, RedirectDir, WhiteoutForm, XattrPermissions};
+pub use config::{Config, LowerMarks, Nesting, RedirectDir, WhiteoutForm, XattrPermissions};
 pub use create::{NewFile, NewMode};
 pub use error::{Error, Result};
 pub use file::{Backing, SetIds, Span};

@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crate::format::whiteout;
-use crate::sys::dir;
 use crate::sys::fs::{self, FileType};
+use crate::sys::{Errno, dir};
 
 use super::access::Access;
 use super::attr::Kind;
@@ -193,7 +193,13 @@ impl Overlay {
 
     /// What one source says of each name; gives up where it has more entries than `room`, which it takes from.
     fn listing(&self, source: &Source, room: &mut usize) -> Result<Vec<(OsString, Listed)>> {
-        let fd = self.dirs.listing(&source.dir)?;
+        let fd = match self.dirs.listing(&source.dir) {
+            Err(Errno::ACCESS) => {
+                let fd = self.dirs.fd(&source.dir)?;
+                Arc::new(Access::of_dir(fd.clone()).as_owner(|| dir::open_listing(&fd))?)
+            }
+            other => other?,
+        };
         let mut listing = Vec::new();
         let entries = dir::read_rest(&fd, *room)?.ok_or(Error::Long)?;
         *room -= entries.len();

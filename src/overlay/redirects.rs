@@ -114,7 +114,7 @@ impl Overlay {
             Seen::Something(real, access) if real.kind() == Kind::Directory => access,
             Seen::Whiteout | Seen::Something(..) => return Ok(Step::END),
         };
-        let marks = self.dir_marks(&access)?;
+        let marks = self.dir_marks(source.dir.layer, &access)?;
         let opaque =
             marks.opaque == Opaque::Yes || marks::has_opaque_file_in(&*self.dirs.fd(&source.dir)?, name)?;
         let dir = RealDir::lower_child(&source.dir, name.into());
@@ -168,7 +168,7 @@ impl Overlay {
             match self.see(source, name)? {
                 Seen::Nothing => {}
                 Seen::Something(real, access) if real.kind() == Kind::File => {
-                    return Ok(Some((source, marks::read(access.xattrs(), self.namespace)?)));
+                    return Ok(Some((source, self.marks_in(source.dir.layer, &access)?)));
                 }
                 Seen::Whiteout | Seen::Something(..) => return Ok(None),
             }

@@ -204,15 +204,18 @@ impl Overlay {
     /// Whether one real directory holds nothing but whiteouts.
     fn is_source_empty(&self, source: &Source) -> Result<bool> {
         let fd = self.dirs.fd(&source.dir)?;
-        let mut names = Vec::new();
-        dir::read_from(fd.as_fd(), 0, |name, _, file_type, _| {
-            names.push((name.to_os_string(), file_type));
-            // Going on pays only while what was seen may turn out to be a whiteout.
-            match file_type {
-                fs::FileType::CharacterDevice | fs::FileType::Unknown => true,
-                fs::FileType::RegularFile => source.file_whiteouts || is_reserved(name),
-                _ => false,
-            }
+        let names = Access::of_dir(fd.clone()).as_owner(|| {
+            let mut names = Vec::new();
+            dir::read_from(fd.as_fd(), 0, |name, _, file_type, _| {
+                names.push((name.to_os_string(), file_type));
+                // Going on pays only while what was seen may turn out to be a whiteout.
+                match file_type {
+                    fs::FileType::CharacterDevice | fs::FileType::Unknown => true,
+                    fs::FileType::RegularFile => source.file_whiteouts || is_reserved(name),
+                    _ => false,
+                }
+            })?;
+            Ok(names)
         })?;
         for (name, file_type) in names {
             if is_reserved(&name) {

@@ -182,7 +182,11 @@ impl Overlay {
         }
         let both = [Some(inode), target.filter(|_| mode == RenameMode::Exchange)];
         for moved in both.into_iter().flatten() {
-            if moved.is_dir() && self.has_lower_part(moved)? && self.config.redirect_dir != RedirectDir::On {
+            if moved.is_dir()
+                && self.has_lower_part(moved)?
+                && (self.config.redirect_dir != RedirectDir::On
+                    || !self.believes_marks_of(self.access(moved)?.stat()?.st_uid))
+            {
                 return Err(Error::CrossDevice);
             }
         }

@@ -55,6 +55,8 @@ impl Overlay {
         let content = match changes.size {
             Some(0) => Content::Truncated,
             Some(_) => Content::Data,
+            // A metadata copy of that owner would not be one for the next mount.
+            None if !self.may_own_marks(changes.uid)? => Content::Data,
             None => Content::AttributesSuffice,
         };
         self.copy_up(&inode, content)?;
@@ -80,6 +82,12 @@ impl Overlay {
         self.attr(&inode)
     }
 
+    /// Whether a file that is given to this user, as shown, may bear marks.
+    fn may_own_marks(&self, uid: Option<u32>) -> Result<bool> {
+        let stored = uid.map(|id| self.ids.stored_uid(id)).transpose()?.flatten();
+        Ok(stored.is_none_or(|uid| self.config.record_owner || self.believes_marks_of(uid)))
+    }
+
     fn truncate(&self, inode: &std::sync::Arc<Inode>, size: u64, ids: SetIds) -> Result<()> {
         if inode.kind != Kind::File {
             return Err(if inode.is_dir() { Error::IsDirectory } else { Error::Invalid });
@@ -92,6 +100,14 @@ impl Overlay {
     fn chown(&self, inode: &Inode, access: &Access, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let uid = uid.map(|id| self.ids.stored_uid(id)).transpose()?.flatten();
         let gid = gid.map(|id| self.ids.stored_gid(id)).transpose()?.flatten();
+        if let Some(uid) = uid
+            && inode.is_dir()
+            && !self.believes_marks_of(uid)
+            && inode.with_dir(|dir| dir.redirect.is_some())?
+        {
+            // What it shows of the lowers would be gone with the next mount.
+            return Err(Error::Unsupported);
+        }
         if !self.records(inode.kind) {
             return match access.chown(uid, gid) {
                 Err(Errno::PERM) if self.ids.squashes() || self.config.record_owner => Ok(()),

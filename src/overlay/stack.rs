@@ -6,11 +6,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys::fs::{self, FlockOperation};
+use crate::format::names::Namespace;
+use crate::marks::{Reader, Role, Trust};
+use crate::sys::fs::{self, FlockOperation, Stat};
 use crate::sys::{Errno, dir, process};
 
 use super::config::{Config, Nesting, XattrPermissions};
-use super::features::Features;
+use super::features::{self, Features};
 use super::ids::Ids;
 use super::layer::{Layer, LayerRole, Opened};
 use super::mountinfo;
@@ -60,11 +62,13 @@ impl Stack {
         let upper_device = dirs.upper.as_ref().map(|(upper, _)| devices.number(upper.st.st_dev));
         let maps_ids = Ids::new(config).maps();
         let recorded = config.xattr_permissions != XattrPermissions::Off;
+        let authors = Authors::new(config);
         let mut lowers = Vec::with_capacity(dirs.lowers.len());
         for (i, opened) in dirs.lowers.into_iter().enumerate() {
             let device = devices.number(opened.st.st_dev);
             let idmapped = maps_ids && mountinfo::is_idmapped(opened.fd.as_fd());
-            let role = LayerRole { number: i as LayerNo + 1, device, override_stat: recorded };
+            let trust = authors.trust(Role::Lower(config.lower_marks), &opened.st);
+            let role = LayerRole { number: i as LayerNo + 1, device, trust, override_stat: recorded };
             lowers.push(Layer::lower(opened, role, idmapped));
         }
         if let (Some(mountpoint), Some(upper)) = (&dirs.mountpoint, &dirs.upper) {
@@ -72,8 +76,9 @@ impl Stack {
         }
         let upper = match dirs.upper {
             Some((upper, work)) => {
-                let role =
-                    LayerRole { number: UPPER, device: upper_device.unwrap_or(0), override_stat: recorded };
+                let device = upper_device.unwrap_or(0);
+                let trust = authors.trust(Role::Upper, &upper.st);
+                let role = LayerRole { number: UPPER, device, trust, override_stat: recorded };
                 Some(Upper::open(config, upper, work, role)?)
             }
             None => None,
@@ -92,6 +97,29 @@ impl Stack {
     /// All layers, top first.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.upper.as_ref().map(|u| &u.layer).into_iter().chain(&self.lowers)
+    }
+}
+
+/// Whose marks count, found out once for all layers.
+struct Authors {
+    reader: Reader,
+    namespace: Namespace,
+    metacopy: bool,
+    records_modes: bool,
+}
+
+impl Authors {
+    fn new(config: &Config) -> Authors {
+        let namespace = features::namespace(config);
+        let records_modes = config.xattr_permissions != XattrPermissions::Off;
+        Authors { reader: Reader::own(), namespace, metacopy: config.metacopy, records_modes }
+    }
+
+    /// Whose marks count in the layer with this root.
+    fn trust(&self, role: Role, root: &Stat) -> Trust {
+        let trust = Trust::new(self.reader, role, root).in_namespace(self.namespace);
+        let trust = if self.records_modes { trust.with_masked_modes() } else { trust };
+        if matches!(role, Role::Lower(_)) && !self.metacopy { trust.without_user_metacopy() } else { trust }
     }
 }
 

@@ -7,8 +7,10 @@ use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
-use crate::format::names::{Mark, Namespace};
+use crate::format::names::Mark;
+use crate::format::override_stat::OverrideStat;
 use crate::format::whiteout;
+use crate::marks::{Recorded, recorded as read_record};
 use crate::sys::fs::{self as sysfs, Stat};
 use crate::sys::process;
 
@@ -16,7 +18,6 @@ use super::access::Access;
 use super::attr::{Attr, Kind, RealStat};
 use super::config::{Config, RedirectDir, XattrPermissions};
 use super::error::{Error, Result};
-use super::features;
 use super::held::HeldFiles;
 use super::ids::Ids;
 use super::inode::{Inode, NewInode};
@@ -36,7 +37,6 @@ pub struct Overlay {
     pub(super) stack: Stack,
     pub(super) config: Settings,
     pub(super) ids: Ids,
-    pub(super) namespace: Namespace,
     pub(super) table: Arc<InodeTable>,
     pub(super) dirs: DirCache,
     /// Links of lower files that were whited out before any copy-up, by inode number.
@@ -75,10 +75,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn new(config: &Config) -> Settings {
+    fn new(config: &Config, upper: Option<&Upper>) -> Settings {
+        let marks = upper.and_then(|upper| upper.features.marks);
         Settings {
             redirect_dir: config.redirect_dir,
-            index: config.index,
+            index: config.index && marks.is_some(),
             metacopy: config.metacopy,
             volatile: config.volatile,
             acl: config.acl,
@@ -99,13 +100,11 @@ impl Overlay {
         let stack = Stack::open(&config)?;
         sysfs::clear_umask();
         let descriptors = process::raise_nofile_limit() as usize;
-        let mut settings = Settings::new(&config);
-        settings.index &= stack.upper.as_ref().is_some_and(|u| u.features.marks.is_some());
+        let settings = Settings::new(&config, stack.upper.as_ref());
         let table = InodeTable::new((descriptors / 8).clamp(16, 128));
         let ids = Ids::new(&config);
-        let namespace = features::namespace(&config);
         let dirs = DirCache::new((descriptors / 8).clamp(16, 256));
-        open_root(&stack, &table, &dirs, namespace).map_err(|e| OpenError::Directory {
+        open_root(&stack, &table, &dirs).map_err(|e| OpenError::Directory {
             role: "top",
             path: stack.layers().next().map(|l| l.path.clone()).unwrap_or_default(),
             errno: e.errno(),
@@ -114,7 +113,6 @@ impl Overlay {
             stack,
             config: settings,
             ids,
-            namespace,
             table,
             dirs,
             lost_links: DashMap::new(),
@@ -169,15 +167,37 @@ impl Overlay {
         if !recorded && !stand_in {
             return Ok(RealStat { st, over: None });
         }
-        let mut over = marks::read_override(access.xattrs())?;
-        if let (false, Some(o)) = (recorded, &mut over) {
+        let Some(layer) = layer else { return Ok(RealStat { st, over: None }) };
+        let plain =
+            OverrideStat { uid: st.st_uid, gid: st.st_gid, mode: st.st_mode & 0o7777, file_type: None };
+        let over = match read_record(access.xattrs(), &st, &layer.trust)? {
+            Some(Recorded::All(over)) if recorded => Some(over),
             // Outside layers that record owners only the type counts.
-            (o.uid, o.gid, o.mode) = (st.st_uid, st.st_gid, st.st_mode & 0o7777);
-        }
-        if let (None, Some(keeper)) = (&over, layer.and_then(|l| l.keeper)) {
+            Some(Recorded::All(OverrideStat { file_type, .. })) => Some(OverrideStat { file_type, ..plain }),
+            Some(Recorded::Type(stands_for)) => Some(OverrideStat { file_type: Some(stands_for), ..plain }),
+            Some(Recorded::Damaged(_)) | None => None,
+        };
+        if let (None, Some(keeper)) = (&over, layer.keeper) {
             (st.st_uid, st.st_gid) = keeper.unrecorded_owner(st.st_uid, st.st_gid);
         }
         Ok(RealStat { st, over })
+    }
+
+    /// The marks of a file of a layer.
+    pub(super) fn marks_in(&self, layer: LayerNo, access: &Access) -> Result<marks::Marks> {
+        let layer = self.stack.layer(layer).ok_or(Error::NotFound)?;
+        marks::read(access.xattrs(), &layer.trust)
+    }
+
+    /// Whether marks that lead elsewhere will be believed on a file of the upper that belongs to this user on disk.
+    pub(super) fn believes_marks_of(&self, uid: u32) -> bool {
+        let upper = self.stack.upper.as_ref();
+        upper.is_some_and(|u| u.features.marks.is_none_or(|ns| u.layer.trust.believes(ns, uid)))
+    }
+
+    /// Whether ids in a layer's files are those to show, as its mount maps them itself.
+    pub(super) fn is_premapped(&self, layer: LayerNo) -> bool {
+        self.stack.layer(layer).is_some_and(|l| l.idmapped)
     }
 
     /// The attributes to show for a file.
@@ -189,8 +209,7 @@ impl Overlay {
             (state.layer, merged, nlink, state.file.as_ref().is_some_and(|f| f.is_in_work()))
         };
         let owner = real.owner();
-        let premapped = self.stack.layer(layer).is_some_and(|l| l.idmapped);
-        let (uid, gid) = if premapped {
+        let (uid, gid) = if self.is_premapped(layer) {
             self.ids.shown_premapped(owner.0, owner.1)
         } else {
             self.ids.shown(owner.0, owner.1)
@@ -224,16 +243,22 @@ impl Overlay {
 
     /// The attributes of an inode as they are now.
     pub(super) fn attr(&self, inode: &Inode) -> Result<Attr> {
-        let layer = inode.state.read().layer;
         if let Some(last) = inode.state.read().dir.as_ref().and_then(|d| d.removed.as_deref().copied()) {
             return Ok(last);
         }
-        let real = self.current_stat(inode, layer)?;
+        let real = self.of_one_layer(inode, |layer| self.current_stat(inode, layer))?;
         let mut attr = self.attr_of(inode, &real);
         if inode.kind == Kind::File && attr.size > 0 && attr.blocks * 512 < attr.size {
             self.count_data_blocks(inode, &mut attr);
         }
         Ok(attr)
+    }
+
+    /// Asks something of the file in the layer it lies in, again where it was copied up meanwhile.
+    pub(super) fn of_one_layer<T>(&self, inode: &Inode, ask: impl Fn(LayerNo) -> Result<T>) -> Result<T> {
+        let layer = inode.state.read().layer;
+        let answer = ask(layer);
+        if inode.state.read().layer == layer { answer } else { ask(UPPER) }
     }
 
     fn current_stat(&self, inode: &Inode, layer: LayerNo) -> Result<RealStat> {
@@ -273,19 +298,14 @@ pub(super) fn device_number(real: &RealStat) -> u64 {
 }
 
 /// The inode of the root: all layers' roots down to the first opaque one.
-fn open_root(
-    stack: &Stack,
-    table: &Arc<InodeTable>,
-    dirs: &DirCache,
-    namespace: Namespace,
-) -> Result<Arc<Inode>> {
+fn open_root(stack: &Stack, table: &Arc<InodeTable>, dirs: &DirCache) -> Result<Arc<Inode>> {
     let mut sources = Vec::new();
     let mut top = None;
     let mut impure = false;
     for layer in stack.layers() {
         let fd = dirs.fd(&layer.root)?;
         let access = Access::Fd(fd.clone());
-        let found = marks::read(access.xattrs(), namespace)?;
+        let found = marks::read(access.xattrs(), &layer.trust)?;
         if top.is_none() {
             top = Some(access.stat()?);
         }

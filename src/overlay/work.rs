@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::sys::fs::{self, AtFlags, FileType, Mode, O_DIRPATH, OFlags};
+use crate::sys::inherited::make_plain;
 use crate::sys::{self, Errno, dir};
 
 /// An open work directory.
@@ -52,7 +53,8 @@ impl Work {
     }
 }
 
-/// Opens the directory `name`, made first where it is missing.
+/// Opens the directory `name`, made first where it is missing. What is made in it must inherit nothing of what the
+/// directory around it passes on: a default ACL would let others read copies of files that they may not read.
 fn ensure_dir(root: &OwnedFd, name: &str) -> sys::Result<OwnedFd> {
     let mode = Mode::from_raw_mode(0o700);
     match fs::mkdirat(root, name, mode) {
@@ -61,7 +63,9 @@ fn ensure_dir(root: &OwnedFd, name: &str) -> sys::Result<OwnedFd> {
         Err(Errno::EXIST) => fs::lchmodat(root.as_fd(), name.as_ref(), mode)?,
         Err(e) => return Err(e),
     }
-    fs::openat(root, name, O_DIRPATH, Mode::empty())
+    let dir = fs::openat(root, name, O_DIRPATH, Mode::empty())?;
+    make_plain(&dir, mode)?;
+    Ok(dir)
 }
 
 /// Removes everything in a directory.

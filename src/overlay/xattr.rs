@@ -32,6 +32,7 @@ impl Overlay {
         if is_capability && inode.knows(NO_CAPABILITY) {
             return Err(Error::NoAttribute);
         }
+        let layer = inode.state.read().layer;
         let value = match sysx::getxattr(self.access(&inode)?.xattrs(), name) {
             Err(Errno::NODATA) if is_capability => {
                 inode.learn_no_capability();
@@ -39,7 +40,14 @@ impl Overlay {
             }
             other => other?,
         };
-        Ok(if acl::is_acl(name) { self.ids.shown_acl(value) } else { value })
+        if inode.state.read().layer != layer {
+            // Copied up meanwhile: the ids in the value may be those of either layer.
+            return self.getxattr(node, name);
+        }
+        if self.is_premapped(layer) {
+            return Ok(value);
+        }
+        self.ids.shown_xattr(name, value).ok_or(Error::NoAttribute)
     }
 
     /// The names of all attributes that `caller` may know of: `trusted.*` are the administrator's (xattr(7)).
@@ -57,15 +65,16 @@ impl Overlay {
     pub fn setxattr(&self, node: u64, name: &OsStr, value: &[u8], flags: u32, caller: Caller) -> Result<()> {
         let inode = self.inode(node)?;
         self.check_xattr(name)?;
+        let value = self.ids.stored_xattr(name, value.to_vec())?;
         self.copy_up(&inode, Content::AttributesSuffice)?;
         let access = self.access(&inode)?;
         if name == CAPABILITY {
             inode.expect_capability();
         }
+        sysx::setxattr(access.xattrs(), name, &value, flags)?;
         if !acl::is_acl(name) {
-            return Ok(sysx::setxattr(access.xattrs(), name, value, flags)?);
+            return Ok(());
         }
-        sysx::setxattr(access.xattrs(), name, &self.ids.stored_acl(value), flags)?;
         if inode.is_dir() {
             inode.with_dir_mut(|dir| dir.default_acl = None)?;
         }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{JSON_LIMIT, Result, StoreError};
 use crate::sys::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use crate::sys::inherited::make_plain;
 use crate::sys::{Errno, dir, fs, random};
 
 /// The mode of the files and directories of a store; its root is 0700 anyway.
@@ -54,18 +55,24 @@ impl Dir {
     /// Makes the directory `name` below this one, where there is none, and opens it.
     pub(super) fn ensure(&self, name: &str) -> Result<Dir> {
         match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(Errno::EXIST) => self.sub(name),
+            Ok(()) => {
+                let made = self.sub(name)?;
+                let plain = make_plain(&made.fd, Mode::from_raw_mode(0o700));
+                plain.map_err(StoreError::system("set the mode of", self.path.join(name)))?;
+                Ok(made)
+            }
+            Err(Errno::EXIST) => self.sub(name),
             Err(e) => Err(StoreError::system("make directory", self.path.join(name))(e)),
         }
     }
 
-    /// Makes the directory `name` of exactly this mode, whatever the umask.
+    /// Makes the directory `name` of exactly this mode, whatever the umask, and without ACLs.
     pub(super) fn make(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<Dir> {
         let name = name.as_ref();
         let error = || StoreError::system("make directory", self.path.join(name));
         fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)).map_err(error())?;
         let made = self.sub(name)?;
-        fs::fchmod(&made.fd, Mode::from_raw_mode(mode)).map_err(error())?;
+        make_plain(&made.fd, Mode::from_raw_mode(mode)).map_err(error())?;
         Ok(made)
     }
 

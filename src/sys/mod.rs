@@ -7,6 +7,7 @@ pub mod data;
 pub mod dir;
 pub mod fs;
 pub mod handle;
+pub mod inherited;
 pub mod mount;
 pub mod poll;
 pub mod process;

@@ -3,11 +3,11 @@
 //! Linux 6.13 has `getxattrat` and its kin; before it the same is reached through /proc/self/fd.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fs::proc_fd_path;
+use super::fs::{Mode, OFlags, Stat, dup, fstat, openat, proc_fd_path};
 use super::{Errno, Result, check};
 
 /// The largest value and the largest name list that Linux allows.
@@ -40,6 +40,18 @@ pub enum Target<'a> {
 }
 
 impl Target<'_> {
+    /// The file itself, held by an `O_PATH` descriptor, with its attributes: whatever becomes of the name, what is read
+    /// of it from now on is this file's.
+    pub fn hold(&self) -> Result<(OwnedFd, Stat)> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = match self {
+            Target::At(dir, name) => openat(dir, *name, flags, Mode::empty())?,
+            Target::Fd(fd) | Target::Open(fd) => dup(fd)?,
+        };
+        let stat = fstat(&held)?;
+        Ok((held, stat))
+    }
+
     /// Directory descriptor, path and flags for an `*at` call.
     fn at(&self) -> Result<(i32, CString, libc::c_uint)> {
         Ok(match self {

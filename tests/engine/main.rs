@@ -14,6 +14,7 @@ mod ids;
 mod layers;
 mod link;
 mod lookup;
+mod marks;
 mod memory;
 mod open;
 mod readdir;

@@ -7,6 +7,7 @@ mod compress;
 mod diff;
 mod hostile;
 mod kernel;
+mod marks;
 mod model;
 mod pack;
 mod rawtar;

@@ -455,6 +455,22 @@ impl OtherMount {
     }
 }
 
+impl OtherMount {
+    /// Mounts `directory` with the ids from 0 on disk shown from 100000; nothing, with a loud word, where that is refused.
+    pub fn idmapped(directory: &Path, at: &Path) -> Option<OtherMount> {
+        fs::create_dir(at).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mount/idmapped.py");
+        let mut command = Command::new("python3");
+        let output =
+            command.arg(script).args([directory, at]).args(["0", "100000", "65536"]).output().unwrap();
+        if output.status.success() {
+            return Some(OtherMount(at.to_owned()));
+        }
+        skipped(&format!("an idmapped mount: {}", String::from_utf8_lossy(&output.stderr)));
+        None
+    }
+}
+
 impl Drop for OtherMount {
     fn drop(&mut self) {
         if let Err(e) = unmount_patiently(&self.0) {

@@ -8,12 +8,13 @@ use std::process::Command;
 
 use rustix::io::Errno;
 
-use crate::harness::{Mount, NOBODY, Stand, both_ways, fails_with, run, stdout, text};
+use crate::harness::{Mount, NOBODY, OtherMount, Stand, both_ways, fails_with, run, stdout, text};
 
 both_ways! {
     a_foreign_write_drops_set_ids, root_keeps_set_ids, a_change_of_owner_drops_set_ids,
     set_group_id_directories_pass_the_group_on, the_umask_is_applied, the_default_acl_is_applied,
     squashing_lets_others_write, acls_are_honoured, noacl_refuses_acls, permissions_are_checked, owners_are_mapped,
+    ids_of_an_idmapped_lower_are_mapped_once, capabilities_are_for_the_mapped_root,
 }
 
 fn chmod(path: &Path, mode: u32) {
@@ -227,4 +228,39 @@ fn owners_are_mapped(stand: Stand) {
     stdout(mount.sh("setfacl -m u:100099:r file"));
     let acl = stdout(Command::new("getfacl").args(["-cnp"]).arg(stand.upper("file")).output().unwrap());
     assert!(acl.contains("user:99:r"), "{acl}");
+}
+
+/// Shows 0… on disk as 100000….
+const MAPPED: &str = "uidmapping=0:100000:65536,gidmapping=0:100000:65536";
+
+/// S38: ACLs of a lower whose mount maps ids itself.
+fn ids_of_an_idmapped_lower_are_mapped_once(mut stand: Stand) {
+    let file = stand.lower_file("file", "x");
+    chown(&file, Some(12), Some(34)).unwrap();
+    run("setfacl", &["-m", "u:5:rw,g:6:r", text(&file)]);
+    let at = stand.path("idmapped");
+    let Some(_idmapped) = OtherMount::idmapped(&stand.lowers[0], &at) else { return };
+    stand.lowers[0] = at;
+    let mount = stand.mount(MAPPED);
+    let acl = |path: &Path| stdout(Command::new("getfacl").args(["-cnp"]).arg(path).output().unwrap());
+    let shown = acl(&mount.path("file"));
+    assert!(shown.contains("user:100005:rw-") && shown.contains("group:100006:r--"), "{shown}");
+    stdout(mount.sh("echo y >>file"));
+    assert_eq!(acl(&mount.path("file")), shown);
+    let stored = acl(&stand.upper("file"));
+    assert!(stored.contains("user:5:rw-") && stored.contains("group:6:r--"), "{stored}");
+}
+
+/// S38: file capabilities are for the root of the mapping, as on an idmapped mount.
+fn capabilities_are_for_the_mapped_root(stand: Stand) {
+    let lower = stand.lower_file("file", "x");
+    run("setcap", &["cap_net_raw=ep", text(&lower)]);
+    let mount = stand.mount(MAPPED);
+    assert_eq!(stdout(mount.sh("getcap -n file")), "file cap_net_raw=ep [rootid=100000]\n");
+    stdout(mount.sh("setcap -n 100000 cap_chown=ep file"));
+    assert_eq!(stdout(mount.sh("getcap -n file")), "file cap_chown=ep [rootid=100000]\n");
+    let upper = stand.upper("file");
+    let stored = stdout(Command::new("getcap").arg("-n").arg(&upper).output().unwrap());
+    assert_eq!(stored, format!("{} cap_chown=ep\n", upper.display()));
+    assert!(!mount.sh("setcap cap_chown=ep file").status.success(), "the machine's root has no number there");
 }

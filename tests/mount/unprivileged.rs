@@ -172,6 +172,7 @@ macro_rules! in_both_ways {
 in_both_ways! {
     files_are_read_copied_made_and_removed, marks_are_the_users, a_remount_finds_everything,
     owners_that_cannot_be_set, recorded_owners, passthrough_is_refused_with_a_reason,
+    attributes_of_what_may_only_be_read, marks_of_others_lead_nowhere, metadata_copies_are_not_followed_unasked,
 }
 
 fn files_are_read_copied_made_and_removed(stand: UserStand) {
@@ -247,6 +248,62 @@ fn recorded_owners(stand: UserStand) {
     assert!(value.contains(":04755:") || value.contains(":4755:"), "{value}");
     let seen = stdout(stand.session("-o xattr_permissions=2", "stat -c %a file; getfattr -d file | wc -c"));
     assert_eq!(seen, "4755\n0\n", "and it does not show");
+}
+
+/// S12: owner, attributes, mode, times.
+fn attributes_of_what_may_only_be_read(stand: UserStand) {
+    stand.lower_file("file", "x");
+    run("setfattr", &["-n", "user.kept", "-v", "yes", text(&stand.stand.lower("file"))]);
+    fs::set_permissions(stand.stand.lower("file"), fs::Permissions::from_mode(0o444)).unwrap();
+    let script = "touch file; stat -c %a file; getfattr --only-values -n user.kept file";
+    assert_eq!(stdout(stand.session("", script)), "444\nyes");
+    let copy = stand.stand.upper("file");
+    assert!(attributes(&copy).contains(&("user.kept".to_owned(), b"yes".to_vec())));
+    assert_eq!(fs::metadata(copy).unwrap().mode() & 0o7777, 0o444);
+}
+
+/// S7, S40: another user's files in a lower of one's own. In the namespace that user has no number.
+fn marks_of_others_lead_nowhere(stand: UserStand) {
+    const STRANGER: u32 = 4242;
+    stand.lower_file("closed/secret", "hidden");
+    fs::set_permissions(stand.stand.lower("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["copy", "device", "program"] {
+        fs::set_permissions(stand.stand.lower_file(name, ""), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    stand.stand.lower_dir("way");
+    for (name, mark, value) in [
+        ("copy", "user.overlay.metacopy", ""),
+        ("copy", "user.overlay.redirect", "/closed/secret"),
+        ("way", "user.overlay.redirect", "/closed"),
+        ("device", "user.containers.override_stat", "4242:4242:0666:block-7-0"),
+        ("program", "user.containers.override_stat", "0:0:04755:file"),
+    ] {
+        run("setfattr", &["-n", mark, "-v", value, text(&stand.stand.lower(name))]);
+        chown(stand.stand.lower(name), Some(STRANGER), Some(STRANGER)).unwrap();
+    }
+    let script = "cat copy; ls way; stat -c '%n %F %a' copy device program";
+    let expected =
+        "copy regular empty file 755\ndevice regular empty file 755\nprogram regular empty file 755\n";
+    for options in ["", "-o metacopy=on", "-o metacopy=on,xattr_permissions=2"] {
+        assert_eq!(stdout(stand.session(options, script)), expected, "{options}");
+    }
+}
+
+/// S7: images are unpacked by whoever mounts them, with the attributes that they name.
+fn metadata_copies_are_not_followed_unasked(mut stand: UserStand) {
+    stand.lower_file("copy", "own");
+    let base = stand.stand.add_lower("base");
+    stand.give(&base);
+    fs::write(base.join("secret"), "hidden").unwrap();
+    fs::set_permissions(base.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    stand.give(&base.join("secret"));
+    for (mark, value) in [("metacopy", ""), ("redirect", "/secret")] {
+        let mark = format!("user.overlay.{mark}");
+        run("setfattr", &["-n", &mark, "-v", value, text(&stand.stand.lower("copy"))]);
+    }
+    let lowers = format!("--lower {}", text(&base));
+    assert_eq!(stdout(stand.session(&lowers, "cat copy")), "own");
+    assert_eq!(stdout(stand.session(&format!("-o metacopy=on {lowers}"), "cat copy")), "hid");
 }
 
 fn passthrough_is_refused_with_a_reason(stand: UserStand) {

@@ -1,6 +1,9 @@
 //! Containers in the store.
 
-use plyfs::store::{Finding, StoreError};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use plyfs::store::{Finding, Store, StoreError};
 
 use crate::harness::{Place, container_names, findings, image};
 
@@ -80,4 +83,34 @@ fn a_container_with_a_damaged_file_is_left_out_and_keeps_its_upper() {
     writer.collect().unwrap();
     drop(writer);
     place.assert_clean();
+}
+
+/// What the directory around a store passes on to what is made in it: an ACL that lets others in, and a group.
+#[test]
+fn a_containers_directories_inherit_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let outer = place.path().join("outer");
+    std::fs::create_dir(&outer).unwrap();
+    let acl = "u::rwx,g::rwx,o::rx,u:12345:rwx,m::rwx";
+    let mut setfacl = std::process::Command::new("setfacl");
+    let set = setfacl.args(["-d", "-m", acl]).arg(&outer).status();
+    if !set.is_ok_and(|status| status.success()) {
+        writeln!(std::io::stderr(), "SKIPPED: setfacl is not there, or no ACL can be set").unwrap();
+        return;
+    }
+    std::fs::set_permissions(&outer, std::fs::Permissions::from_mode(0o2755)).unwrap();
+    let store = Store::open(&outer.join("store")).unwrap();
+    let writer = store.lock().unwrap();
+    let app = image(&["base"]);
+    app.publish(&writer, "app").unwrap();
+    let web = writer.create_container(app.container(None)).unwrap();
+    let staged = writer.stage_dir().unwrap();
+    let paths = store.container_paths(&web.id);
+    for (path, mode) in
+        [(paths.upper.as_path(), 0o755), (&paths.work, 0o700), (&paths.merged, 0o755), (staged.path(), 0o755)]
+    {
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, mode, "{}", path.display());
+        let acl = std::process::Command::new("getfacl").args(["-cpsn"]).arg(path).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&acl.stdout), "", "{}", path.display());
+    }
 }

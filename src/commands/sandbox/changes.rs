@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use plyfs::layer::diff::{Change, ChangeKind, diff};
+use plyfs::layer::diff::{Change, ChangeKind, diff_of_machine};
 use plyfs::run::sandbox::Sandbox;
 use plyfs::run::{Instance, rootless};
 
@@ -18,7 +18,7 @@ use plyfs::run::{Instance, rootless};
 pub fn of(instance: &Instance) -> anyhow::Result<Vec<Change>> {
     rootless::become_root()?;
     let Some(union) = instance.unions().into_iter().next() else { return Ok(Vec::new()) };
-    let changes = diff(&union.upper, &[union.path], None)?;
+    let changes = diff_of_machine(&union.upper, &union.path)?;
     let parts = Sandbox::of(&instance.container.extra).unwrap_or_default().parts;
     let mut shown: Vec<Change> = Vec::new();
     // From the end, so that what is below a directory was judged before it.

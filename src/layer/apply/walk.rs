@@ -16,8 +16,9 @@ use super::{Attempt, Owners, Request};
 use crate::format::acl;
 use crate::format::names::Mark;
 use crate::format::origin::Origin;
-use crate::layer::node::{self, Entry, Kind, Node};
+use crate::layer::node::{Entry, Kind, Node};
 use crate::layer::source::{Dir, Located};
+use crate::marks::Role;
 use crate::sys::Errno;
 use crate::sys::dir::remove_tree;
 use crate::sys::fs::{self, AtFlags, FileType, RenameFlags, Stat, geteuid, renameat_with, unlinkat};
@@ -81,17 +82,10 @@ impl<'a> Walk<'a> {
 
     /// Walks.
     pub fn run(mut self) -> Result<(), ApplyError> {
-        let upper = Rc::new(Dir::open_root(self.request.upper)?);
-        let read =
-            |source| ApplyError::System { path: self.request.upper.to_owned(), action: "read", source };
-        let root = match node::read_root(upper.fd()) {
-            Ok(Entry::Node(root)) => root,
-            Ok(Entry::Whiteout) => return Err(read(Errno::NOTDIR)),
-            Err(node::NodeError::System(e)) => return Err(read(e)),
-            Err(node::NodeError::Mark(source)) => {
-                let path = self.request.upper.to_owned();
-                return Err(crate::layer::LayerError::Mark { path, source }.into());
-            }
+        let upper = Rc::new(Dir::open_root(self.request.upper, Role::Upper)?);
+        let Entry::Node(root) = upper.root_node()? else {
+            let path = self.request.upper.to_owned();
+            return Err(ApplyError::System { path, action: "read", source: Errno::NOTDIR });
         };
         let real = Rc::new(RealDir::root(self.request.target)?);
         self.directory(&upper, &root, &real)?;

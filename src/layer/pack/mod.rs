@@ -25,6 +25,7 @@ use super::merged::{Child, Merged, Names, Scope};
 use super::node::{Entry, Kind, Node, Time};
 use super::source::{Located, Xattrs};
 use crate::format::whiteout;
+use crate::marks::LowerMarks;
 use crate::oci::digest::DiffId;
 
 /// How file data is moved.
@@ -76,7 +77,7 @@ pub fn pack(
     options: &PackOptions,
     out: impl Write,
 ) -> Result<Packed, LayerError> {
-    let (merged, scope) = Merged::open(upper, lowers)?;
+    let (merged, scope) = Merged::open(upper, lowers, LowerMarks::ByAuthor)?;
     let aliases = match &options.work {
         Some(work) => Aliases::find(work, &merged)?,
         None => Aliases::default(),

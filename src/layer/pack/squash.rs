@@ -11,6 +11,7 @@ use crate::layer::LayerError;
 use crate::layer::index::Aliases;
 use crate::layer::lowers::{Lower, Stack};
 use crate::layer::merged::Merged;
+use crate::marks::LowerMarks;
 use crate::sys::process::raise_nofile_limit;
 
 /// Writes what `layers` show together (top first), as far as `base`, which are the last ones of them, do not show
@@ -27,7 +28,9 @@ pub fn squash(
 ) -> Result<Packed, LayerError> {
     raise_nofile_limit();
     let aliases = match (&options.work, layers) {
-        (Some(work), [upper, lowers @ ..]) => Aliases::find(work, &Merged::open(upper, lowers)?.0)?,
+        (Some(work), [upper, lowers @ ..]) => {
+            Aliases::find(work, &Merged::open(upper, lowers, LowerMarks::ByAuthor)?.0)?
+        }
         _ => Aliases::default(),
     };
     let (shown, base) = (Stack::open(layers)?, Stack::open(base)?);

@@ -8,7 +8,7 @@ use super::entries::Attributes;
 use super::error::Fault;
 use super::options::Ownership;
 use crate::format::acl;
-use crate::format::names::{Mark, Namespace, OVERRIDE_STAT, is_private};
+use crate::format::names::{Mark, Namespace, OVERRIDE_STAT, TRUSTED_STAND_IN, is_private};
 use crate::format::override_stat::{OverrideStat, OverrideType};
 use crate::format::whiteout;
 use crate::layer::node::{Time, is_portable};
@@ -54,7 +54,7 @@ pub fn dress(
     let target = Target::Fd(fd.as_fd());
     let stands_in = !matches!(recorded, OverrideType::File | OverrideType::Dir);
     if ownership == Ownership::Recorded || stands_in {
-        record(target, recorded, attributes)?;
+        record(target, ownership, recorded, attributes)?;
     }
     let mode = inode_mode(ownership, recorded, attributes.mode);
     let mut changed = false;
@@ -92,12 +92,23 @@ fn owned(stat: &Stat, attributes: &Attributes) -> bool {
     (stat.st_uid, stat.st_gid) == (attributes.uid, attributes.gid)
 }
 
-/// Records owner, mode and type.
-fn record(target: Target<'_>, file_type: OverrideType, attributes: &Attributes) -> Result<(), Fault> {
+/// Records owner, mode and type. Where the inode gets the owner, only root's record counts (`marks`).
+fn record(
+    target: Target<'_>,
+    ownership: Ownership,
+    file_type: OverrideType,
+    attributes: &Attributes,
+) -> Result<(), Fault> {
     let Attributes { uid, gid, mode, .. } = *attributes;
     let value = OverrideStat { uid, gid, mode, file_type: Some(file_type) }.encode();
-    setxattr(target, OVERRIDE_STAT.as_ref(), &value, 0)
-        .map_err(|e| Fault::System("record owner and mode in an extended attribute", e))
+    let recorded = match ownership {
+        Ownership::Real => match setxattr(target, TRUSTED_STAND_IN.as_ref(), &value, 0) {
+            Err(Errno::PERM | Errno::OPNOTSUPP) => setxattr(target, OVERRIDE_STAT.as_ref(), &value, 0),
+            other => other,
+        },
+        Ownership::Recorded => setxattr(target, OVERRIDE_STAT.as_ref(), &value, 0),
+    };
+    recorded.map_err(|e| Fault::System("record owner and mode in an extended attribute", e))
 }
 
 /// Sets those of the attributes that are to be set.

@@ -15,7 +15,6 @@ mod stream;
 mod tree;
 mod walk;
 
-use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -30,6 +29,7 @@ use self::tree::Tree;
 use self::walk::Missing;
 use super::LayerError;
 use super::node;
+use super::source::Dir;
 use crate::oci::digest::DiffId;
 use crate::sys::Errno;
 use crate::sys::process::raise_nofile_limit;
@@ -89,15 +89,11 @@ fn prepare_root(tree: &mut Tree<'_>) -> Result<(), Fault> {
 /// The attributes of a lower's root.
 fn root_attributes(path: &Path) -> Result<Attributes, Fault> {
     let system = |source| LayerError::System { path: path.to_owned(), action: "read", source };
-    let root = File::open(path).map_err(|e| system(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-    let read = node::read_root(root.as_fd()).map_err(|e| match e {
-        node::NodeError::System(source) => system(source),
-        node::NodeError::Mark(source) => LayerError::Mark { path: path.to_owned(), source },
-    })?;
-    let node::Entry::Node(node) = read else { return Err(system(Errno::NOTDIR).into()) };
+    let root = Dir::open_lower(path)?;
+    let node::Entry::Node(node) = root.root_node()? else { return Err(system(Errno::NOTDIR).into()) };
     let mut xattrs = Vec::with_capacity(node.xattrs.len());
     for name in node.xattrs {
-        let value = getxattr_opt(Target::Fd(root.as_fd()), &name).map_err(system)?;
+        let value = getxattr_opt(Target::Open(root.fd()), &name).map_err(system)?;
         xattrs.extend(value.map(|value| (name, value)));
     }
     Ok(Attributes { uid: node.uid, gid: node.gid, mode: node.mode, mtime: node.mtime, xattrs })

@@ -11,7 +11,7 @@ use super::caller::{Caller, Privilege};
 use super::mounts::{self, Shown};
 use super::spec::{self, SandboxBundle};
 use super::{PARTS, Sandbox, Union};
-use crate::mount::{Nesting, Options, mountinfo};
+use crate::mount::{LowerMarks, Nesting, Options, mountinfo};
 use crate::oci::config::RunConfig;
 use crate::run::container::{Instance, make_dir, remove_file, write_json};
 use crate::run::error::RunError;
@@ -22,6 +22,7 @@ use crate::sys::Errno;
 use crate::sys::fs::{
     CWD, Mode, O_DIRPATH, OFlags, Timespec, Timestamps, chmod_fd, chown_fd, openat, utimens_fd,
 };
+use crate::sys::inherited::drop_acls;
 use crate::sys::xattr::{Target, getxattr_opt, setxattr};
 
 /// Attributes that decide who may reach what is in a directory.
@@ -88,6 +89,8 @@ fn options(union: &Union, flags: &[&str], shown_as: &str) -> Result<Options, Run
     options.overlay.lowers = vec![union.path.clone()];
     (options.overlay.upper, options.overlay.work) = (Some(union.upper.clone()), Some(union.work.clone()));
     options.overlay.nesting = Nesting::Hidden;
+    // Nobody made the machine's directories for a union: a mark in one is a user's own, whoever that is.
+    options.overlay.lower_marks = LowerMarks::Ignored;
     options.source = Some(format!("plyfs:{shown_as}").into());
     options.finish()?;
     Ok(options)
@@ -107,6 +110,8 @@ pub fn make_directories(instance: &Instance, unions: &[Union]) -> Result<Record,
         for dir in [&union.work, &union.merged] {
             fs::create_dir_all(dir).map_err(RunError::system("make", dir))?;
         }
+        let opened = fs::File::open(&union.work).map_err(RunError::system("open", &union.work))?;
+        drop_acls(&opened).map_err(|e| RunError::system("change", &union.work)(e.into()))?;
         make_upper(instance, union)?;
     }
     Ok(record)
@@ -144,6 +149,7 @@ fn dress(real: &Path, copy: &Path) -> Result<(), RunError> {
     if Rights::own() == Rights::Machine {
         chown_fd(fd.as_fd(), Some(meta.uid()), Some(meta.gid())).map_err(failed)?;
     }
+    drop_acls(&fd).map_err(failed)?;
     chmod_fd(fd.as_fd(), Mode::from_raw_mode(meta.mode() & 0o7777)).map_err(failed)?;
     let from = openat(CWD, real, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     for name in ACLS.map(OsStr::new) {
