@@ -97,6 +97,24 @@ def read_by_two(session, system):
         mounted.measure("read-warm-2", "read", session.trees.list("base"), 2, expect=session.sizes["files"])
 
 
+def several_clients(count):
+    """Groups of the same by more, each a share of the files."""
+    def stat_by_several(session, system):
+        with session.mounted(system, "base") as mounted:
+            mounted.measure("stat-cold-%d" % count, "stat", session.trees.list("base"), count, expect=session.sizes["files"], cold=True)
+
+    def read_by_several(session, system):
+        with session.mounted(system, "base") as mounted:
+            mounted.measure("read-cold-%d" % count, "read", session.trees.list("base"), count, expect=session.sizes["files"], cold=True)
+    return stat_by_several, read_by_several
+
+
+for _clients in (4, 8):
+    _stat, _read = several_clients(_clients)
+    group(("stat-cold-%d" % _clients, "random stat, cold, %d processes" % _clients, "file"))(_stat)
+    group(("read-cold-%d" % _clients, "open+read+close, cold, %d processes" % _clients, "file"))(_read)
+
+
 @group(("sequential-first", "sequential read in 128 KiB, first pass", "call"),
        ("sequential-second", "sequential read in 128 KiB, second pass", "call"))
 def sequential(session, system):

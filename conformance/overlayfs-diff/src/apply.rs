@@ -14,6 +14,7 @@ use rustix::io::{self, Errno};
 use rustix::{process, thread};
 
 use crate::handles;
+use crate::known;
 use crate::op::{Op, Step};
 use crate::tree::{self, Attributes, Mtime, Xattrs};
 
@@ -29,6 +30,8 @@ pub enum Outcome {
     Content(String),
     Listing(Vec<(String, FileType)>),
     Attributes(Attributes),
+    /// Of an open file.
+    Held(Attributes),
     Xattrs(Xattrs),
     /// The handle was never opened.
     NoHandle,
@@ -48,6 +51,10 @@ impl Outcome {
     pub fn agrees_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Attributes(reference), Self::Attributes(other)) => reference.agree_with(other),
+            (Self::Held(reference), Self::Held(other)) => {
+                known::nlinks_agree(reference.nlink, other.nlink)
+                    && reference.agree_with(&Attributes { nlink: reference.nlink, ..other.clone() })
+            }
             _ => self == other,
         }
     }
@@ -62,6 +69,11 @@ impl Side {
     /// Closes everything, so that the mount can go.
     pub fn close_handles(&mut self) {
         self.handles = Default::default();
+    }
+
+    /// Closes one.
+    pub fn close_handle(&mut self, slot: usize) {
+        self.handles[slot] = None;
     }
 
     /// Does the operation as its actor, inside the mount.

@@ -53,7 +53,18 @@ fn act_on_attributes(op: &Op, file: &OwnedFd, started: i64) -> Result<Outcome, E
             fs::fsetxattr(file, "user.held", value, XattrFlags::empty()).map(done)
         }
         Op::HandleListXattrs { .. } => tree::read_xattrs_of(file).map(Outcome::Xattrs),
-        _ => Ok(Outcome::Attributes(Attributes::of(&fs::fstat(file)?, started))),
+        _ => Ok(Outcome::Held(Attributes::of(&fs::fstat(file)?, started))),
+    }
+}
+
+/// The open file whose attributes an operation changes, if it does.
+pub fn changed(op: &Op) -> Option<usize> {
+    match op {
+        Op::HandleChmod { slot, .. }
+        | Op::HandleChown { slot, .. }
+        | Op::HandleUtimens { slot, .. }
+        | Op::HandleSetXattr { slot, .. } => Some(*slot),
+        _ => None,
     }
 }
 

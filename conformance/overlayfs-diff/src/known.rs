@@ -22,6 +22,10 @@ pub enum Fact {
     MtimeAfterDataCopyUp,
     /// The modification time of a directory that holds an end of a rename that failed.
     MtimeAfterFailedRename,
+    /// `st_nlink` of an open file of a lower whose last name was removed.
+    NlinkOfUnlinked,
+    /// Whether attributes of an open file of a lower can be changed once its last name was removed.
+    ChangingUnlinked,
 }
 
 struct Known {
@@ -80,6 +84,19 @@ const KNOWN: &[Known] = &[
         why: "the kernel copies up before it finds that it cannot rename, and the directory's time tells; plyfs looks \
               first",
     },
+    Known {
+        fact: Fact::NlinkOfUnlinked,
+        directories_only: false,
+        rule: "SEMANTICS.md S28",
+        why: "the kernel goes on showing the count that the lower's file has; plyfs shows 0",
+    },
+    Known {
+        fact: Fact::ChangingUnlinked,
+        directories_only: false,
+        rule: "SEMANTICS.md S29",
+        why: "the kernel would copy the file up to the name that is gone, and says EEXIST; plyfs changes the open file. \
+              Both close it then, since they are two files from there on",
+    },
 ];
 
 /// Whether two modification times agree: of a regular file, one may be now and the other older. (After the uppers were
@@ -89,6 +106,12 @@ pub fn mtimes_agree(kind: FileType, one: Mtime, other: Mtime) -> bool {
         || (!compared(Fact::MtimeAfterDataCopyUp, kind)
             && kind == FileType::RegularFile
             && [one, other].contains(&Mtime::Now))
+}
+
+/// Whether an open file's count of links may be this: one that has none left.
+pub fn nlinks_agree(reference: Option<u64>, other: Option<u64>) -> bool {
+    reference == other
+        || (passes(Fact::NlinkOfUnlinked) && reference.is_some_and(|count| count > 0) && other == Some(0))
 }
 
 /// Whether a difference in a fact is let pass at all.

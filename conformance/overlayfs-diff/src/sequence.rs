@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rustix::io::Errno;
 
 use crate::apply::{Outcome, Side};
 use crate::arguments::Arguments;
@@ -222,6 +223,13 @@ impl Run {
             if let (Op::Rename { from, to, .. }, Outcome::Error(_)) = (&step.op, &left) {
                 self.level_after_failed_rename(&[from, to])?;
             }
+            return Ok(left);
+        }
+        if let (Some(slot), Outcome::Error(Errno::EXIST), Outcome::Done) =
+            (crate::handles::changed(&step.op), &left, &right)
+            && known::passes(known::Fact::ChangingUnlinked)
+        {
+            self.sides.iter_mut().for_each(|side| side.close_handle(slot));
             return Ok(left);
         }
         Err(format!(
