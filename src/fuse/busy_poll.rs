@@ -1,8 +1,8 @@
-//! Looking out for the next request for a moment before sleeping.
+//! Polling for the next request for a moment before sleeping.
 //!
 //! A caller mostly asks again as soon as it is answered. If the thread that answers went to sleep meanwhile, it has to be
 //! woken on a processor that went idle, which costs many times what the answer costs, above all in a virtual machine.
-//! Whether to look out adapts, as halt polling of KVM does: it begins when requests follow each other closely, and ends with
+//! Whether to poll adapts, as halt polling of KVM does: it begins when requests follow each other closely, and ends with
 //! the first that does not come in time.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::sys::poll;
 
-/// For how long to look out where nothing else is said.
+/// For how long to poll where nothing else is said.
 const WINDOW: Duration = Duration::from_micros(100);
 /// Requests follow each other closely where one comes within this time of the last answer, waking up included.
 const CLOSE: Duration = Duration::from_micros(250);
@@ -23,7 +23,7 @@ const NEVER: u64 = u64::MAX;
 /// What the thread that reads requests does between two of them.
 #[derive(Debug)]
 pub(super) struct BusyPoll {
-    /// Where requests come from; until it is known nobody looks out.
+    /// Where requests come from; until it is known nobody polls.
     device: OnceLock<OwnedFd>,
     window: Duration,
     origin: Instant,
@@ -34,7 +34,7 @@ pub(super) struct BusyPoll {
 }
 
 impl BusyPoll {
-    /// Looks out for `window` at a time; `None` for the default, which is not at all where callers have no other
+    /// Polls for `window` at a time; `None` for the default, which is not at all where callers have no other
     /// processor to run on.
     pub(super) fn new(window: Option<Duration>) -> BusyPoll {
         let alone = available_parallelism().map_or(1, usize::from) < 2;
@@ -47,19 +47,19 @@ impl BusyPoll {
         }
     }
 
-    /// Says where requests come from. With several readers nobody looks out: they wake one another.
-    pub(super) fn watch(&self, device: BorrowedFd<'_>, readers: usize) {
-        if self.window.is_zero() || readers != 1 {
+    /// Says where requests come from.
+    pub(super) fn watch(&self, device: BorrowedFd<'_>) {
+        if self.window.is_zero() {
             return;
         }
         match device.try_clone_to_owned() {
             Ok(device) => self.device.set(device).unwrap_or_default(),
-            Err(e) => log::debug!("not looking out for requests: {e}"),
+            Err(e) => log::debug!("not polling for requests: {e}"),
         }
     }
 
-    /// A request has come; when the value goes it is answered, and the next one is looked out for.
-    pub(super) fn turn(&self) -> Turn<'_> {
+    /// A request has come.
+    pub(super) fn begin(&self) {
         if self.device.get().is_some() {
             let since = self.slept_since.swap(NEVER, Ordering::Relaxed);
             if since != NEVER {
@@ -67,11 +67,10 @@ impl BusyPoll {
                 self.close.store(slept <= CLOSE, Ordering::Relaxed);
             }
         }
-        Turn(self)
     }
 
-    /// Returns when a request is there, or when there is none for too long.
-    pub(super) fn look_out(&self) {
+    /// The request is answered: returns when another one is there, or when there is none for too long.
+    pub(super) fn poll(&self) {
         let Some(device) = self.device.get() else { return };
         let answered = self.now();
         if self.close.load(Ordering::Relaxed) {
@@ -90,17 +89,6 @@ impl BusyPoll {
     }
 }
 
-/// One request being answered.
-#[derive(Debug)]
-#[must_use]
-pub(super) struct Turn<'a>(&'a BusyPoll);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.look_out();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +99,7 @@ mod tests {
     fn polled(window: u64) -> (BusyPoll, UnixStream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let poll = BusyPoll::new(Some(Duration::from_millis(window)));
-        poll.watch(ours.as_fd(), 1);
+        poll.watch(ours.as_fd());
         (poll, ours, theirs)
     }
 
@@ -120,16 +108,17 @@ mod tests {
     }
 
     #[test]
-    fn it_is_looked_out_only_while_requests_follow_closely() {
+    fn it_polls_only_while_requests_follow_closely() {
         let (poll, _ours, mut theirs) = polled(5);
-        drop(poll.turn());
+        poll.begin();
+        poll.poll();
         assert!(slept(&poll), "nothing says yet that another one comes soon");
         // As if the next one had come at once.
         poll.slept_since.store(poll.now().as_nanos() as u64, Ordering::Relaxed);
-        let turn = poll.turn();
+        poll.begin();
         assert!(poll.close.load(Ordering::Relaxed));
         theirs.write_all(b"request").expect("written");
-        drop(turn);
+        poll.poll();
         assert!(!slept(&poll), "the next one was there");
     }
 
@@ -137,21 +126,19 @@ mod tests {
     fn one_that_comes_late_ends_it() {
         let (poll, _ours, _theirs) = polled(1);
         poll.close.store(true, Ordering::Relaxed);
-        drop(poll.turn());
+        poll.begin();
+        poll.poll();
         assert!(slept(&poll));
         std::thread::sleep(2 * CLOSE);
-        let _turn = poll.turn();
+        poll.begin();
         assert!(!poll.close.load(Ordering::Relaxed));
     }
 
     #[test]
-    fn without_a_window_or_beside_other_readers_nobody_looks_out() {
-        let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
-        for (window, readers) in [(0, 1), (5, 2)] {
-            let poll = BusyPoll::new(Some(Duration::from_millis(window)));
-            poll.watch(ours.as_fd(), readers);
-            drop(poll.turn());
-            assert!(!slept(&poll) && poll.device.get().is_none());
-        }
+    fn without_a_window_nobody_polls() {
+        let (poll, _ours, _theirs) = polled(0);
+        poll.begin();
+        poll.poll();
+        assert!(!slept(&poll) && poll.device.get().is_none());
     }
 }

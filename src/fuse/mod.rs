@@ -9,6 +9,7 @@ mod listing;
 mod opens;
 mod options;
 mod protocol;
+mod readers;
 mod requests;
 mod resizing;
 mod service;

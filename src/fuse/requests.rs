@@ -36,7 +36,7 @@ impl Filesystem for Service {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let found = Patience::Short.run(|| self.core.overlay.lookup(parent.0, name));
         if !matches!(found, Err(Error::Long | Error::Busy(_))) {
             return self.core.reply_entry(found, reply);
@@ -50,12 +50,13 @@ impl Filesystem for Service {
     }
 
     fn forget(&self, _request: &Request, node: INodeNo, nlookup: u64) {
+        // Many come in one request.
+        self.readers.count_forget();
         self.core.overlay.forget(node.0, nlookup);
-        self.busy_poll.look_out();
     }
 
     fn getattr(&self, _request: &Request, node: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         self.serve(
             reply,
             move |core, _| core.getattr(node),
@@ -81,7 +82,7 @@ impl Filesystem for Service {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let changes =
             Changes { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
         let ids = self.core.set_ids(caller(request));
@@ -98,7 +99,7 @@ impl Filesystem for Service {
     }
 
     fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         self.serve(
             reply,
             move |core, _| core.overlay.readlink(node.0),
@@ -116,7 +117,7 @@ impl Filesystem for Service {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let new = match Kind::of_mode(mode) {
             Kind::File => NewFile::Regular,
             kind => NewFile::Node(kind, decode_device(rdev)),
@@ -133,12 +134,12 @@ impl Filesystem for Service {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         self.make(request, parent, name, NewFile::Directory, NewMode { mode: mode & 0o7777, umask }, reply);
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let name = name.to_os_string();
         self.change(
             reply,
@@ -148,7 +149,7 @@ impl Filesystem for Service {
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let name = name.to_os_string();
         self.change(
             reply,
@@ -158,7 +159,7 @@ impl Filesystem for Service {
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let (name, target, caller) = (name.to_os_string(), target.to_owned(), caller(request));
         self.change(
             reply,
@@ -181,7 +182,7 @@ impl Filesystem for Service {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let mode = if flags.is_empty() {
             RenameMode::Replace
         } else if flags == RenameFlags::RENAME_NOREPLACE {
@@ -207,7 +208,7 @@ impl Filesystem for Service {
         newname: &OsStr,
         reply: ReplyEntry,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let newname = newname.to_os_string();
         self.change(
             reply,
@@ -217,7 +218,7 @@ impl Filesystem for Service {
     }
 
     fn open(&self, request: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         if !self.core.passes_through() {
             return reply.error(Errno::ENOSYS);
         }
@@ -247,7 +248,7 @@ impl Filesystem for Service {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let operation = move |core: &Core, _: &mut ReplyData| core.read(node, offset, size);
         let finish = |_: &Core, reply, data| reply_data(data, reply);
         if size >= LARGE_READ {
@@ -269,7 +270,7 @@ impl Filesystem for Service {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let ids = if kill { SetIds::Drop(caller(request)) } else { SetIds::Keep };
         // What mappings wrote is on its way from the page cache: its writer is not waiting for it, but memory may
@@ -296,6 +297,19 @@ impl Filesystem for Service {
         }
     }
 
+    fn flush(
+        &self,
+        _request: &Request,
+        _node: INodeNo,
+        _handle: FileHandle,
+        _owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        // Nothing is kept back between a write and a close: the kernel need not ask again.
+        let _turn = self.readers.turn();
+        reply.error(Errno::ENOSYS);
+    }
+
     fn release(
         &self,
         _request: &Request,
@@ -306,7 +320,7 @@ impl Filesystem for Service {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         self.core.opens.release(node.0, handle);
         reply.ok();
     }
@@ -319,7 +333,7 @@ impl Filesystem for Service {
         datasync: bool,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         self.serve_long(
             reply,
             move |core, _| core.overlay.fsync(node.0, datasync),
@@ -328,6 +342,7 @@ impl Filesystem for Service {
     }
 
     fn opendir(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let _turn = self.readers.turn();
         reply.error(Errno::ENOSYS);
     }
 
@@ -339,7 +354,7 @@ impl Filesystem for Service {
         offset: u64,
         reply: ReplyDirectory,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         self.serve(
             reply,
             move |core, reply: &mut ReplyDirectory| fill(core, reply, node, offset),
@@ -358,7 +373,7 @@ impl Filesystem for Service {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         self.serve(
             reply,
             move |core, reply: &mut ReplyDirectoryPlus| fill_plus(core, reply, node, offset),
@@ -377,6 +392,7 @@ impl Filesystem for Service {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.readers.turn();
         self.serve_long(
             reply,
             move |core, _| core.overlay.fsync_dir(node.0),
@@ -385,7 +401,7 @@ impl Filesystem for Service {
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         match self.core.overlay.statfs() {
             Ok(st) => reply.statfs(
                 st.f_blocks,
@@ -411,7 +427,7 @@ impl Filesystem for Service {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let (name, value, caller) = (name.to_os_string(), value.to_vec(), caller(request));
         self.change(
             reply,
@@ -421,7 +437,7 @@ impl Filesystem for Service {
     }
 
     fn getxattr(&self, _request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let value = Patience::Short.run(|| self.core.overlay.getxattr(node.0, name));
         if !matches!(value, Err(Error::Long | Error::Busy(_))) {
             return reply_xattr(value, size, reply);
@@ -435,7 +451,7 @@ impl Filesystem for Service {
     }
 
     fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let caller = caller(request);
         self.serve(
             reply,
@@ -451,7 +467,7 @@ impl Filesystem for Service {
     }
 
     fn removexattr(&self, _request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let name = name.to_os_string();
         self.change(
             reply,
@@ -461,6 +477,7 @@ impl Filesystem for Service {
     }
 
     fn access(&self, _request: &Request, _node: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+        let _turn = self.readers.turn();
         // default_permissions: the kernel decides and need not ask again.
         reply.error(Errno::ENOSYS);
     }
@@ -475,7 +492,7 @@ impl Filesystem for Service {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let mode = NewMode { mode: mode & 0o7777, umask };
         let open = OpenRequest { truncate: false, ..self.open_request(request, OpenFlags(flags)) };
         let (name, caller) = (name.to_os_string(), caller(request));
@@ -497,6 +514,7 @@ impl Filesystem for Service {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
+        let _turn = self.readers.turn();
         reply.error(Errno::ENOTTY);
     }
 
@@ -510,7 +528,7 @@ impl Filesystem for Service {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         let ids = self.core.set_ids(caller(request));
         let span = Span { offset, length };
         self.change_long(
@@ -529,7 +547,7 @@ impl Filesystem for Service {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let _turn = self.busy_poll.turn();
+        let _turn = self.readers.turn();
         self.serve(
             reply,
             move |core, _| core.overlay.lseek(node.0, offset, whence),
@@ -553,6 +571,7 @@ impl Filesystem for Service {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        let _turn = self.readers.turn();
         let ids = self.core.set_ids(caller(request));
         let (from, to) = ((from.0, from_offset), (to.0, to_offset));
         self.change_long(

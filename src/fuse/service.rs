@@ -13,6 +13,7 @@ use super::core::Core;
 use super::gate::Gate;
 use super::opens::OpenRequest;
 use super::options::ServiceOptions;
+use super::readers::{DEFAULT_THREADS, Readers};
 use super::task::Task;
 
 /// `O_TRUNC` of the protocol, which is Linux's.
@@ -23,15 +24,16 @@ const O_TRUNC: i32 = 0o1000;
 pub struct Service {
     pub(super) core: Arc<Core>,
     pub(super) gate: Gate,
-    pub(super) busy_poll: BusyPoll,
+    pub(super) readers: Arc<Readers>,
 }
 
 impl Service {
     /// A service for `overlay`. Threads start when the first request needs one.
     pub fn new(overlay: Overlay, options: ServiceOptions) -> Service {
-        let busy_poll = BusyPoll::new(options.busy_poll);
+        let threads = options.threads.unwrap_or(DEFAULT_THREADS).max(1);
+        let readers = Readers::new(threads, BusyPoll::new(options.busy_poll));
         let core = Arc::new(Core::new(overlay, options));
-        Service { core, gate: Gate::default(), busy_poll }
+        Service { core, gate: Gate::default(), readers }
     }
 
     /// What holds back changes while the union is to stay as it is.

@@ -53,8 +53,6 @@ pub struct SessionOptions {
     pub flags: MountFlags,
     /// SELinux labels, as `context="LABEL"`.
     pub labels: Vec<OsString>,
-    /// How many threads read requests; `None` for the default, one.
-    pub threads: Option<usize>,
 }
 
 impl Default for SessionOptions {
@@ -66,7 +64,6 @@ impl Default for SessionOptions {
             permissions: Permissions::Checked,
             flags: MountFlags::empty(),
             labels: Vec::new(),
-            threads: None,
         }
     }
 }
@@ -84,14 +81,14 @@ impl Session {
     pub fn mount(service: Service, mountpoint: &Path, options: &SessionOptions) -> io::Result<Session> {
         let attached = attach::attach(mountpoint, options)?;
         let mut config = fuser::Config::default();
-        config.n_threads = Some(options.threads.unwrap_or(1));
+        config.n_threads = Some(service.readers.threads());
         let acl = match attached.access {
             Access::All => fuser::SessionACL::All,
             Access::RootAndOwner => fuser::SessionACL::RootAndOwner,
             Access::Default => fuser::SessionACL::Owner,
         };
         let notifier = service.notifier();
-        service.busy_poll.watch(attached.device.as_fd(), options.threads.unwrap_or(1));
+        service.readers.busy_poll().watch(attached.device.as_fd());
         let session = fuser::Session::from_fd(service, attached.device, acl, config).map_err(|e| {
             attach::detach(mountpoint);
             io::Error::new(e.kind(), format!("the kernel and plyfs do not agree on the FUSE protocol: {e}"))

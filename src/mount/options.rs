@@ -220,7 +220,6 @@ impl Options {
         }
         self.session.flags = self.flags.apply(MountFlags::empty());
         self.session.flags.set(MountFlags::RDONLY, self.is_read_only());
-        self.session.threads = self.service.threads;
         if let Some(source) = self.source.as_ref().filter(|source| !source.is_empty()) {
             self.session.source.clone_from(source);
         }
