@@ -12,7 +12,7 @@ use fuser::{
 use crate::overlay::{Attr, Backing, Caller, Changes, Entry, Error, Observer, Overlay, SetIds};
 
 use super::convert::{errno, file_attr, no_attr};
-use super::opens::{OpenRequest, Opened, Opens};
+use super::opens::{OpenRequest, Opened, Opens, SET_IDS};
 use super::options::ServiceOptions;
 use super::resizing::{Resize, Resizing};
 use super::task::Waiting;
@@ -24,8 +24,6 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 40);
 pub(super) const GENERATION: Generation = Generation(0);
 /// One who has no right to set-id bits.
 const NOBODY: Caller = Caller { uid: 65534, gid: 65534, pid: 0 };
-/// Set-user-id and set-group-id.
-const SET_IDS: u32 = 0o6000;
 
 /// What the workers share with the service.
 #[derive(Debug)]

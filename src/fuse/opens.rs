@@ -26,12 +26,19 @@ const READER: FileHandle = FileHandle(1);
 const WRITER: FileHandle = FileHandle(2);
 /// Handle of an opening that may write, of another caller.
 const UNPRIVILEGED_WRITER: FileHandle = FileHandle(3);
+/// Beside these: the file can be mapped for writing through the handle.
+const MAPS: u64 = 4;
+
+/// Set-user-id and set-group-id.
+pub(super) const SET_IDS: u32 = 0o6000;
 
 /// What an open request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenRequest {
     /// Writing, too.
     pub write: bool,
+    /// Reading and writing, so that the file can be mapped for both.
+    pub map: bool,
     /// To be cut to nothing.
     pub truncate: bool,
     /// Whether the caller's changes of content keep set-id bits.
@@ -43,8 +50,8 @@ impl OpenRequest {
     fn handle(self) -> FileHandle {
         match (self.write, self.ids) {
             (false, _) => READER,
-            (true, SetIds::Keep) => WRITER,
-            (true, SetIds::Drop(_)) => UNPRIVILEGED_WRITER,
+            (true, SetIds::Keep) => FileHandle(WRITER.0 | u64::from(self.map) * MAPS),
+            (true, SetIds::Drop(_)) => FileHandle(UNPRIVILEGED_WRITER.0 | u64::from(self.map) * MAPS),
         }
     }
 }
@@ -66,9 +73,9 @@ pub struct Opened {
 #[derive(Debug)]
 struct Passthrough {
     id: Arc<BackingId>,
-    /// How many handles may write.
-    writers: usize,
-    /// How many of these are of callers whose writes drop set-id bits.
+    /// How many handles it can be mapped for writing through, which the kernel does not notice as a change.
+    mappers: usize,
+    /// How many handles that may write are of callers whose writes drop set-id bits.
     unprivileged: usize,
     /// When the content had last changed at the time set-id bits were set while such handles were open.
     set_ids_given: Option<(i64, u64)>,
@@ -130,13 +137,17 @@ impl Opens {
                 flags = FopenFlags::FOPEN_NOFLUSH;
                 id = Some(passthrough.id.clone());
                 if request.write {
-                    overlay.kernel_writes(node);
-                    attributes_may_change = passthrough.writers == 0;
-                    passthrough.writers += 1;
+                    let attr = overlay.getattr(node)?;
+                    if request.map {
+                        overlay.kernel_writes(node);
+                        // Whatever makes an empty file larger is told by the kernel to itself.
+                        attributes_may_change = passthrough.mappers == 0 && attr.size > 0;
+                        passthrough.mappers += 1;
+                    }
                     passthrough.unprivileged += usize::from(request.ids != SetIds::Keep);
                     self.passthrough_writers.fetch_add(1, Ordering::Relaxed);
                     // Then writes come through the daemon, and drop them.
-                    if overlay.has_set_ids(node)? {
+                    if attr.perm & SET_IDS != 0 {
                         flags |= FopenFlags::FOPEN_DIRECT_IO;
                     }
                 }
@@ -152,10 +163,11 @@ impl Opens {
             let mut slot = slot.lock();
             let Some(open) = &mut *slot else { return };
             open.handles = open.handles.saturating_sub(1);
-            if let (Way::Passthrough(passthrough), WRITER | UNPRIVILEGED_WRITER) = (&mut open.way, handle) {
-                passthrough.writers = passthrough.writers.saturating_sub(1);
-                passthrough.unprivileged -=
-                    usize::from(handle == UNPRIVILEGED_WRITER).min(passthrough.unprivileged);
+            let kind = FileHandle(handle.0 & !MAPS);
+            if let (Way::Passthrough(passthrough), WRITER | UNPRIVILEGED_WRITER) = (&mut open.way, kind) {
+                let (maps, unprivileged) = (handle != kind, kind == UNPRIVILEGED_WRITER);
+                passthrough.mappers = passthrough.mappers.saturating_sub(maps.into());
+                passthrough.unprivileged = passthrough.unprivileged.saturating_sub(unprivileged.into());
                 self.passthrough_writers.fetch_sub(1, Ordering::Relaxed);
             }
             if open.handles == 0 { slot.take() } else { None }
@@ -168,7 +180,7 @@ impl Opens {
 
     /// Whether the kernel may change the file by itself at any time, so that its attributes must not be remembered.
     pub fn is_written(&self, node: u64) -> bool {
-        self.with_passthrough(node, |passthrough| passthrough.writers > 0).unwrap_or(false)
+        self.with_passthrough(node, |passthrough| passthrough.mappers > 0).unwrap_or(false)
     }
 
     /// Set-id bits were set: writes by handles that are open already would not drop them.
@@ -217,7 +229,7 @@ fn first_open(
         Some(backing) => match register(&backing) {
             Ok(id) => Way::Passthrough(Passthrough {
                 id: Arc::new(id),
-                writers: 0,
+                mappers: 0,
                 unprivileged: 0,
                 set_ids_given: None,
             }),

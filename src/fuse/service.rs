@@ -115,6 +115,7 @@ impl Service {
     /// What the flags of an open request ask for.
     pub(super) fn open_request(&self, request: &Request, flags: OpenFlags) -> OpenRequest {
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
-        OpenRequest { write, truncate: flags.0 & O_TRUNC != 0, ids: self.core.set_ids(caller(request)) }
+        let map = flags.acc_mode() == OpenAccMode::O_RDWR;
+        OpenRequest { write, map, truncate: flags.0 & O_TRUNC != 0, ids: self.core.set_ids(caller(request)) }
     }
 }

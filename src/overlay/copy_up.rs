@@ -29,8 +29,9 @@ use super::marks;
 use super::name::Name;
 use super::object::Object;
 use super::observer::LongWork;
+use super::patience::Patience;
 use super::real_dir::{LayerNo, RealDir, UPPER};
-use super::state::{Source, State};
+use super::state::{SideChange, Source, State};
 use super::union::{Overlay, device_number};
 
 /// File capabilities, which any write drops.
@@ -93,6 +94,10 @@ impl Overlay {
             if inode.is_dir() {
                 // Made while the lower is alone, the index keeps the positions of a listing that is under way.
                 self.index_of(inode)?;
+            }
+            if inode.kind == Kind::File && (content == Content::Data || !self.config.metacopy) {
+                // Not for sure yet, but most files are not empty.
+                Patience::check_long()?;
             }
             let _ops = inode.lock_ops()?;
             if inode.is_upper() {
@@ -202,7 +207,6 @@ impl Overlay {
         inode.learn(NOT_METACOPY);
         inode.with_file_mut(|file| file.data = None);
         self.table.files.close(inode);
-        self.tell_attributes_changed(inode);
         Ok(())
     }
 
@@ -230,17 +234,24 @@ impl Overlay {
         Some(Origin { kind: u8::try_from(handle.kind).ok()?, uuid, handle: handle.bytes })
     }
 
-    /// Runs `publish`, which adds an entry to a directory of the upper, without the directory's times telling of it.
+    /// Runs `publish`, which adds an entry that is visible already to a directory of the upper, without the directory's
+    /// times telling of it. The directory's `entries` are locked.
     pub(super) fn keeping_times(
         &self,
+        inode: &Inode,
         dir: &Arc<OwnedFd>,
         publish: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        let before = Access::Fd(dir.clone());
-        let st = before.stat()?;
+        let access = Access::Fd(dir.clone());
+        let before = RealStat { st: access.stat()?, over: None }.times();
         publish()?;
-        before.utimens(&timestamps(&RealStat { st, over: None }.times()))?;
-        Ok(())
+        access.utimens(&timestamps(&before))?;
+        let [_, _, ctime] = RealStat { st: access.stat()?, over: None }.times();
+        inode.with_dir_mut(|dir| {
+            let last = dir.side_change.take().filter(|last| last.ctime == before[2]);
+            let shown = last.map_or(before[2], |last| last.shown);
+            dir.side_change = Some(Box::new(SideChange { ctime, shown }));
+        })
     }
 
     /// Marks a directory of the upper as holding entries whose numbers come from a lower.
@@ -279,13 +290,13 @@ impl<'a> CopyUp<'a> {
     fn run(self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
         let dir = parent.source_in(UPPER).ok_or(Error::NotFound)?;
         let fd = self.overlay.dirs.fd(&dir)?;
-        self.overlay.mark_impure(parent)?;
         let prepared = self.prepare()?;
         let index_name = self.index_name();
         let _entries = parent.entries.lock();
         // Whoever finds the copy before the inode knows of it waits for us.
         self.overlay.table.know_object(prepared.object, self.inode);
-        let published = self.overlay.keeping_times(&fd, || {
+        let published = self.overlay.keeping_times(parent, &fd, || {
+            self.overlay.mark_impure(parent)?;
             if let Some(index_name) = &index_name {
                 self.overlay.publish_in_index(&prepared.file, index_name, self.links(), 2)?;
             }
@@ -296,7 +307,7 @@ impl<'a> CopyUp<'a> {
             self.discard(&prepared, index_name.as_deref());
             return Err(e);
         }
-        self.became_upper(parent, &dir, name, prepared.object, index_name);
+        self.became_upper(parent, &dir, name, &prepared, index_name);
         Ok(())
     }
 
@@ -330,7 +341,6 @@ impl<'a> CopyUp<'a> {
         }
         self.overlay.table.files.close(self.inode);
         self.overlay.lost_links.remove(&self.inode.ino);
-        self.overlay.tell_attributes_changed(self.inode);
         Ok(())
     }
 
@@ -525,9 +535,11 @@ impl<'a> CopyUp<'a> {
         parent: &Inode,
         dir: &Arc<RealDir>,
         name: &Name,
-        object: Object,
+        prepared: &Prepared,
         index_name: Option<Name>,
     ) {
+        let Prepared { file, object, .. } = prepared;
+        let object = *object;
         let mut state = self.become_copy(object);
         if let Some(own) = &mut state.dir {
             let source = Source { dir: RealDir::child(dir, name.clone(), object), file_whiteouts: false };
@@ -547,6 +559,11 @@ impl<'a> CopyUp<'a> {
         drop(state);
         // After the inode knows its copy: what is opened from now on is that.
         self.overlay.table.files.close(self.inode);
+        if self.inode.kind == Kind::File && self.content != Content::AttributesSuffice {
+            // Whoever made it be copied is about to write.
+            let object_is = || self.inode.object() == object;
+            self.overlay.table.files.keep(self.inode, file.clone(), true, object_is);
+        }
         // What is left of the lower's count is in the index entry, or no longer counts.
         self.overlay.lost_links.remove(&self.inode.ino);
         let index = parent.with_dir(|d| d.index.clone()).ok().flatten();
@@ -561,7 +578,9 @@ impl<'a> CopyUp<'a> {
             };
             entry.below = true;
         }
-        self.overlay.tell_attributes_changed(self.inode);
-        self.overlay.tell_attributes_changed(parent);
+        if self.inode.is_dir() {
+            // Its link count, for one; of a file the kernel asks after the request that copied it.
+            self.overlay.tell_attributes_changed(self.inode);
+        }
     }
 }

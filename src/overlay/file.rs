@@ -92,11 +92,6 @@ impl Overlay {
         Ok(self.inode(node)?.is_upper())
     }
 
-    /// Whether a change of content may have to drop set-id bits.
-    pub fn has_set_ids(&self, node: u64) -> Result<bool> {
-        Ok(self.getattr(node)?.perm & (S_ISUID | S_ISGID) != 0)
-    }
-
     /// The kernel is given the file to write by itself.
     pub fn kernel_writes(&self, node: u64) {
         if let Ok(inode) = self.inode(node) {

@@ -134,8 +134,10 @@ impl Overlay {
             let dir = self.upper_dir(&parent)?;
             let fd = self.dirs.fd(&dir)?;
             let _entries = parent.entries.lock();
-            self.keeping_times(&fd, || self.link_name_up(inode, &parent, &fd, &name))?;
-            self.mark_impure(&parent)?;
+            self.keeping_times(&parent, &fd, || {
+                self.link_name_up(inode, &parent, &fd, &name)?;
+                self.mark_impure(&parent)
+            })?;
         }
         inode.with_file_mut(|file| file.linked_up = true);
         Ok(())

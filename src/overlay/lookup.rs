@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::format::whiteout;
 use crate::sys::Errno;
-use crate::sys::fs::{self, Mode};
+use crate::sys::fs::{self, Mode, Stat};
 
 use super::access::Access;
 use super::attr::{Attr, Kind, RealStat};
@@ -122,8 +122,24 @@ impl Overlay {
 
     /// The inode behind a name that must exist.
     pub(super) fn resolve(&self, parent: &Arc<Inode>, name: &OsStr) -> Result<Arc<Inode>> {
+        if let Some((living, _)) = self.resolve_living(parent, name) {
+            return Ok(living);
+        }
         let found = self.find(parent, name)?.ok_or(Error::NotFound)?;
         self.adopt(parent, name, found)
+    }
+
+    /// The living inode that a name of the upper leads to, with the attributes of its file: these alone tell which one it
+    /// is. `None` where all of it has to be looked up.
+    pub(super) fn resolve_living(&self, parent: &Arc<Inode>, name: &OsStr) -> Option<(Arc<Inode>, Stat)> {
+        let dir = parent.source_in(UPPER)?;
+        let st = fs::lstatat(&*self.dirs.fd(&dir).ok()?, name).ok()?;
+        let object = Object::of(&st);
+        let number = self.numbers.shown(self.stack.layer(UPPER)?.device, st.st_ino);
+        let candidates = [self.table.by_object(object), self.table.by_ino(number)];
+        let is_it = |living: &Arc<Inode>| living.object() == object && living.has_name(parent, name);
+        let living = candidates.into_iter().flatten().find(is_it)?;
+        (!living.is_unlinked()).then_some((living, st))
     }
 
     /// What a name in a directory is; `None` where nothing is visible.

@@ -20,6 +20,11 @@ impl Object {
     pub fn of(st: &Stat) -> Object {
         Object { number: st.st_ino, device: st.st_dev as u32 }
     }
+
+    /// The inode number on its device.
+    pub fn number(self) -> u64 {
+        self.number
+    }
 }
 
 impl std::fmt::Debug for Object {

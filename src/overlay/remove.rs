@@ -43,13 +43,18 @@ impl Overlay {
     pub fn unlink(&self, parent: u64, name: &OsStr) -> Result<()> {
         let parent = self.inode(parent)?;
         self.upper()?;
-        let found = self.find(&parent, name)?.ok_or(Error::NotFound)?;
-        let linked = found.real.st.st_nlink > 1;
-        let inode = self.adopt(&parent, name, found)?;
+        let (inode, links) = match self.resolve_living(&parent, name) {
+            Some((living, st)) => (living, st.st_nlink),
+            None => {
+                let found = self.find(&parent, name)?.ok_or(Error::NotFound)?;
+                let links = found.real.st.st_nlink;
+                (self.adopt(&parent, name, found)?, links)
+            }
+        };
         if inode.is_dir() {
             return Err(Error::IsDirectory);
         }
-        if linked {
+        if links > 1 {
             self.copy_up_to_index(&inode)?;
         }
         let dir = self.upper_dir(&parent)?;

@@ -287,8 +287,7 @@ impl Overlay {
 
     /// The inode number that the upper's own file has.
     fn upper_number(&self, inode: &Inode) -> Result<u64> {
-        let st = self.access_held(inode)?.stat()?;
-        Ok(self.numbers.shown(self.upper()?.layer.device, st.st_ino))
+        Ok(self.numbers.shown(self.upper()?.layer.device, inode.object().number()))
     }
 
     /// The redirect that a directory needs once it is moved.

@@ -64,19 +64,18 @@ impl Overlay {
             self.truncate(&inode, size, ids)?;
         }
         let access = self.access(&inode)?;
+        // A copy-up in a directory puts its times back, and hides the change.
+        let _entries = inode.is_dir().then(|| inode.entries.lock());
         if changes.uid.is_some() || changes.gid.is_some() {
             self.chown(&inode, &access, changes.uid, changes.gid)?;
         }
         if let Some(mode) = changes.mode {
-            let real = self.real_stat(&access, UPPER, Some(inode.kind))?;
-            self.store_mode(&access, &real, mode & 0o7777, inode.kind)?;
+            self.change_mode(&access, mode & 0o7777, inode.kind)?;
         }
         if changes.atime.is_some() || changes.mtime.is_some() {
             let spec = |time| timespec(time);
             let times =
                 Timestamps { last_access: spec(changes.atime), last_modification: spec(changes.mtime) };
-            // A copy-up in a directory puts its times back.
-            let _entries = inode.is_dir().then(|| inode.entries.lock());
             access.utimens(&times)?;
         }
         self.attr(&inode)
@@ -122,6 +121,14 @@ impl Overlay {
             over.mode &= !(S_ISUID | group);
         }
         Ok(marks::write_override(access.xattrs(), &over)?)
+    }
+
+    fn change_mode(&self, access: &Access, mode: u32, kind: Kind) -> Result<()> {
+        if !self.records(kind) {
+            return Ok(access.chmod(Mode::from_raw_mode(mode))?);
+        }
+        let real = self.real_stat(access, UPPER, Some(kind))?;
+        self.store_mode(access, &real, mode, kind)
     }
 
     /// Sets the permission bits of a file of the upper.

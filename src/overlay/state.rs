@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::format::redirect::Redirect;
 
-use super::attr::Attr;
+use super::attr::{Attr, Time};
 use super::dir_index::DirIndex;
 use super::held::Held;
 use super::inode::Inode;
@@ -39,6 +39,17 @@ pub struct DirState {
     pub impure: bool,
     /// The last attributes of a directory that was removed.
     pub removed: Option<Box<Attr>>,
+    /// The change time that a copy-up of an entry made, while it is the last.
+    pub side_change: Option<Box<SideChange>>,
+}
+
+/// A change of a directory of the upper that is none of the view.
+#[derive(Debug, Clone, Copy)]
+pub struct SideChange {
+    /// The change time that it left.
+    pub ctime: Time,
+    /// The one from before, which is shown.
+    pub shown: Time,
 }
 
 impl DirState {

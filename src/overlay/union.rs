@@ -202,11 +202,13 @@ impl Overlay {
 
     /// The attributes to show for a file.
     pub(super) fn attr_of(&self, inode: &Inode, real: &RealStat) -> Attr {
-        let (layer, merged, nlink, in_work) = {
+        let (layer, merged, nlink, in_work, side_change) = {
             let state = inode.state.read();
+            let side_change = state.dir.as_ref().and_then(|d| d.side_change.as_deref().copied());
             let merged = state.dir.as_ref().is_some_and(|d| d.sources.len() > 1);
             let nlink = state.file.as_ref().and_then(|f| f.nlink);
-            (state.layer, merged, nlink, state.file.as_ref().is_some_and(|f| f.is_in_work()))
+            let in_work = state.file.as_ref().is_some_and(|f| f.is_in_work());
+            (state.layer, merged, nlink, in_work, side_change)
         };
         let owner = real.owner();
         let (uid, gid) = if self.is_premapped(layer) {
@@ -214,7 +216,10 @@ impl Overlay {
         } else {
             self.ids.shown(owner.0, owner.1)
         };
-        let [atime, mtime, ctime] = real.times();
+        let [atime, mtime, mut ctime] = real.times();
+        if let Some(change) = side_change.filter(|change| change.ctime == ctime) {
+            ctime = change.shown;
+        }
         let lost =
             if self.lost_links.is_empty() { 0 } else { self.lost_links.get(&inode.ino).map_or(0, |n| *n) };
         let nlink = match nlink {

@@ -71,7 +71,9 @@ impl Overlay {
         if name == CAPABILITY {
             inode.expect_capability();
         }
+        let entries = inode.is_dir().then(|| inode.entries.lock());
         sysx::setxattr(access.xattrs(), name, &value, flags)?;
+        drop(entries);
         if !acl::is_acl(name) {
             return Ok(());
         }
@@ -96,7 +98,9 @@ impl Overlay {
         if inode.is_dir() {
             inode.with_dir_mut(|dir| dir.default_acl = None)?;
         }
-        Ok(sysx::removexattr(self.access(&inode)?.xattrs(), name)?)
+        let access = self.access(&inode)?;
+        let _entries = inode.is_dir().then(|| inode.entries.lock());
+        Ok(sysx::removexattr(access.xattrs(), name)?)
     }
 
     fn check_xattr(&self, name: &OsStr) -> Result<()> {
