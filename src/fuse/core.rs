@@ -20,6 +20,9 @@ use super::workers::Workers;
 
 /// As good as for ever.
 const FOR_EVER: Duration = Duration::from_secs(1 << 40);
+/// Attributes of a file that may be written through a mapping are kept for so long: one tick of the clock that times of files
+/// are taken from.
+const UNCERTAIN: Duration = Duration::from_millis(4);
 /// Node numbers are never used again for another file while the kernel knows them.
 pub(super) const GENERATION: Generation = Generation(0);
 /// One who has no right to set-id bits.
@@ -57,11 +60,18 @@ impl Core {
         self.passthrough.load(Ordering::Relaxed)
     }
 
-    /// How long the kernel may keep attributes of a node: not at all where it may change the file by itself.
+    /// How long the kernel may keep attributes of a node: not for long where it may change the file by itself, and not at
+    /// all where a change is to take away set-id bits.
     pub(super) fn attr_ttl(&self, node: u64) -> Duration {
-        let changes =
-            self.passes_through() && (self.opens.is_written(node) || self.overlay.may_kernel_write(node));
-        if changes { Duration::ZERO } else { self.ttl }
+        if !self.passes_through() {
+            self.ttl
+        } else if self.opens.has_set_ids_given(node) {
+            Duration::ZERO
+        } else if self.opens.is_written(node) || self.overlay.may_kernel_write(node) {
+            self.ttl.min(UNCERTAIN)
+        } else {
+            self.ttl
+        }
     }
 
     /// The same for what it is told of an entry. Attributes of a node whose number is not the inode's must be asked for,

@@ -183,6 +183,11 @@ impl Opens {
         self.with_passthrough(node, |passthrough| passthrough.mappers > 0).unwrap_or(false)
     }
 
+    /// Whether set-id bits were set while somebody who may not keep them can write.
+    pub fn has_set_ids_given(&self, node: u64) -> bool {
+        self.with_passthrough(node, |passthrough| passthrough.set_ids_given.is_some()).unwrap_or(false)
+    }
+
     /// Set-id bits were set: writes by handles that are open already would not drop them.
     pub fn set_ids_given(&self, overlay: &Overlay, node: u64) {
         self.with_passthrough(node, |passthrough| {

@@ -77,16 +77,17 @@ impl Prepared {
 }
 
 impl Overlay {
-    /// Makes sure that the file lies in the upper, with as much of its content as asked for.
+    /// Makes sure that the file lies in the upper, with as much of its content as asked for. Returns the copy where it was
+    /// made just now.
     ///
     /// # Errors
     /// [`Error::ReadOnly`] without an upper; ENOSPC, EIO and other failures leave everything as it was.
-    pub(super) fn copy_up(&self, inode: &Arc<Inode>, content: Content) -> Result<()> {
+    pub(super) fn copy_up(&self, inode: &Arc<Inode>, content: Content) -> Result<Option<Access>> {
         self.upper()?;
         loop {
             if inode.is_upper() {
                 self.link_up(inode)?;
-                return self.complete_data(inode, content);
+                return self.complete_data(inode, content).map(|()| None);
             }
             if !inode.is_nameless() {
                 self.copy_up_parents(inode)?;
@@ -106,16 +107,19 @@ impl Overlay {
             if inode.is_nameless() {
                 let copy = CopyUp::new(self, inode, content)?;
                 let _work = copy.begin_work()?;
-                return copy.keep_unnamed();
+                return copy.keep_unnamed().map(|()| None);
             }
             let Some((parent, name)) = inode.location() else { return Err(Error::NotFound) };
             if !parent.is_upper() {
                 continue;
             }
-            // Once it is the upper's, its other names follow.
             let copy = CopyUp::new(self, inode, content)?;
             let _work = copy.begin_work()?;
-            copy.run(&parent, &name)?;
+            let made = copy.run(&parent, &name)?;
+            if inode.indexed_name().is_none() {
+                return Ok(Some(made));
+            }
+            // Its other names follow.
         }
     }
 
@@ -287,12 +291,12 @@ impl<'a> CopyUp<'a> {
     }
 
     /// Prepares, publishes, and lets the inode know.
-    fn run(self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
+    fn run(self, parent: &Arc<Inode>, name: &Name) -> Result<Access> {
         let dir = parent.source_in(UPPER).ok_or(Error::NotFound)?;
         let fd = self.overlay.dirs.fd(&dir)?;
         let prepared = self.prepare()?;
         let index_name = self.index_name();
-        let _entries = parent.entries.lock();
+        let _entries = parent.lock_entries();
         // Whoever finds the copy before the inode knows of it waits for us.
         self.overlay.table.know_object(prepared.object, self.inode);
         let published = self.overlay.keeping_times(parent, &fd, || {
@@ -308,7 +312,10 @@ impl<'a> CopyUp<'a> {
             return Err(e);
         }
         self.became_upper(parent, &dir, name, &prepared, index_name);
-        Ok(())
+        Ok(match self.inode.kind {
+            Kind::File => Access::Open(prepared.file),
+            _ => Access::Fd(prepared.file),
+        })
     }
 
     /// The copy gets no name, or only the one in the index.

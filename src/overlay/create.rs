@@ -135,7 +135,7 @@ impl Overlay {
 
 impl Create<'_> {
     fn run(&self) -> Result<(Entry, Option<Backing>)> {
-        let _entries = self.parent.entries.lock();
+        let _entries = self.parent.lock_entries();
         let spot = self.spot()?;
         let file = if spot.whiteout || self.needs_preparation()? {
             self.make_prepared(spot)?

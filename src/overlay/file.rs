@@ -72,6 +72,9 @@ impl Overlay {
         if !stays {
             return Ok(None);
         }
+        if let Some(fd) = self.table.files.get(&inode, true) {
+            return Ok(Some(Backing { fd }));
+        }
         Ok(Some(Backing { fd: Arc::new(self.open_data(&inode)?) }))
     }
 
@@ -109,7 +112,7 @@ impl Overlay {
         // Before asking, so that what is opened meanwhile is not forgotten.
         inode.unlearn(KERNEL_WRITES);
         self.table.files.close(&inode);
-        let asked = self.open_data(&inode).and_then(|fd| Ok(fs::is_open_for_writing(&fd)?));
+        let asked = self.open_data(&inode).and_then(|fd| Ok(fs::is_open_for_writing(fd)?));
         let written = asked.unwrap_or_else(|e| {
             log::debug!("whether inode {node} is written: {e}");
             true
@@ -123,7 +126,7 @@ impl Overlay {
     /// Copies a file up as far as a new size needs it.
     pub fn prepare_resizing(&self, node: u64, size: u64) -> Result<()> {
         let inode = self.inode(node)?;
-        self.copy_up(&inode, if size == 0 { Content::Truncated } else { Content::Data })
+        self.copy_up(&inode, if size == 0 { Content::Truncated } else { Content::Data }).map(drop)
     }
 
     /// When the content of a file changed last, in seconds and nanoseconds.

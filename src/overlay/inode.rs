@@ -5,7 +5,7 @@
 //! is under way; when the last of these goes, it leaves the table by itself.
 
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -51,11 +51,26 @@ pub struct Inode {
     indexing: Mutex<()>,
     /// Whether one of the two is held for long.
     busy: AtomicBool,
-    /// Held, for a directory, while an entry of its upper part is published or removed.
-    pub entries: Mutex<()>,
+    /// Held, for a directory, while an entry of its upper part is published or removed; see [`Inode::lock_entries`].
+    entries: Mutex<()>,
+    /// Counts the times that was taken and given back: odd while it is held.
+    entries_version: AtomicU32,
     /// Where the file is now; never held across a system call.
     pub state: RwLock<State>,
     table: Weak<InodeTable>,
+}
+
+/// Nobody else changes the entries of a directory's upper part.
+#[must_use]
+pub struct EntriesGuard<'a> {
+    inode: &'a Inode,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl Drop for EntriesGuard<'_> {
+    fn drop(&mut self) {
+        self.inode.entries_version.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// After so long a short step is looked at again: it may have become long work.
@@ -143,6 +158,19 @@ impl Inode {
         }
     }
 
+    /// Keeps away those who would change the entries of a directory's upper part.
+    pub fn lock_entries(&self) -> EntriesGuard<'_> {
+        let guard = self.entries.lock();
+        self.entries_version.fetch_add(1, Ordering::SeqCst);
+        EntriesGuard { inode: self, _guard: guard }
+    }
+
+    /// Tells later whether an entry of a directory's upper part was changed; `None` while one is.
+    pub fn entries_version(&self) -> Option<u32> {
+        let version = self.entries_version.load(Ordering::SeqCst);
+        version.is_multiple_of(2).then_some(version)
+    }
+
     /// Whether long work is being done on it.
     pub fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Acquire)
@@ -201,6 +229,11 @@ impl Inode {
         self.state.read().has_name(parent, name)
     }
 
+    /// Its entry in the index of hard links, if it has one.
+    pub fn indexed_name(&self) -> Option<Name> {
+        self.state.read().file.as_ref().and_then(|file| file.index_name.clone())
+    }
+
     /// The real file it is now.
     pub fn object(&self) -> Object {
         self.state.read().object
@@ -237,6 +270,7 @@ impl Inode {
             indexing: Mutex::new(()),
             busy: AtomicBool::new(false),
             entries: Mutex::new(()),
+            entries_version: AtomicU32::new(0),
             state: RwLock::new(new.state),
             table,
         }

@@ -29,7 +29,7 @@ impl Overlay {
         let access = self.access(&inode)?;
         {
             let _ops = inode.lock_ops()?;
-            let _entries = parent.entries.lock();
+            let _entries = parent.lock_entries();
             let below = self.publish_link(&access, &parent, &fd, name)?;
             self.links_changed(&inode, 1)?;
             let st = access.stat()?;

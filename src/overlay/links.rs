@@ -133,7 +133,7 @@ impl Overlay {
         for (parent, name) in names {
             let dir = self.upper_dir(&parent)?;
             let fd = self.dirs.fd(&dir)?;
-            let _entries = parent.entries.lock();
+            let _entries = parent.lock_entries();
             self.keeping_times(&parent, &fd, || {
                 self.link_name_up(inode, &parent, &fd, &name)?;
                 self.mark_impure(&parent)

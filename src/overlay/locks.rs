@@ -1,32 +1,32 @@
-//! Taking two locks of a kind without waiting in a circle.
+//! Taking two locks of a kind without waiting in a circle: in the order of the inodes' addresses, one only once.
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 
 use super::error::Result;
-use super::inode::Inode;
+use super::inode::{EntriesGuard, Inode};
 
-/// The guards of one or two mutexes.
-pub type Pair<'a> = [Option<MutexGuard<'a, ()>>; 2];
-
-/// Locks two mutexes in the order of their addresses, one only once.
-pub fn lock_pair<'a>(one: &'a Mutex<()>, other: Option<&'a Mutex<()>>) -> Pair<'a> {
-    let Some(other) = other.filter(|other| !std::ptr::eq(*other, one)) else {
-        return [Some(one.lock()), None];
-    };
-    let in_order = std::ptr::from_ref(one) < std::ptr::from_ref(other);
-    let (first, second) = if in_order { (one, other) } else { (other, one) };
-    [Some(first.lock()), Some(second.lock())]
-}
-
-/// Locks the `ops` of two inodes in the same way.
+/// Locks the `ops` of one or two inodes.
 ///
 /// # Errors
 /// As [`Inode::lock_ops`].
-pub fn lock_ops_pair<'a>(one: &'a Inode, other: Option<&'a Inode>) -> Result<Pair<'a>> {
-    let Some(other) = other.filter(|other| !std::ptr::eq(*other, one)) else {
-        return Ok([Some(one.lock_ops()?), None]);
-    };
-    let in_order = std::ptr::from_ref(one) < std::ptr::from_ref(other);
-    let (first, second) = if in_order { (one, other) } else { (other, one) };
-    Ok([Some(first.lock_ops()?), Some(second.lock_ops()?)])
+pub fn lock_ops_pair<'a>(
+    one: &'a Inode,
+    other: Option<&'a Inode>,
+) -> Result<[Option<MutexGuard<'a, ()>>; 2]> {
+    let (first, second) = in_order(one, other);
+    Ok([Some(first.lock_ops()?), second.map(Inode::lock_ops).transpose()?])
+}
+
+/// Locks the entries of one or two directories.
+pub fn lock_entries_pair<'a>(one: &'a Inode, other: Option<&'a Inode>) -> [Option<EntriesGuard<'a>>; 2] {
+    let (first, second) = in_order(one, other);
+    [Some(first.lock_entries()), second.map(Inode::lock_entries)]
+}
+
+fn in_order<'a>(one: &'a Inode, other: Option<&'a Inode>) -> (&'a Inode, Option<&'a Inode>) {
+    match other {
+        Some(other) if std::ptr::eq(one, other) => (one, None),
+        Some(other) if std::ptr::from_ref(other) < std::ptr::from_ref(one) => (other, Some(one)),
+        other => (one, other),
+    }
 }

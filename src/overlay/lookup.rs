@@ -74,6 +74,15 @@ enum Living {
     None,
 }
 
+/// What is asked several times about a name of the upper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// The name.
+    Name,
+    /// The file that it leads to, held open.
+    File,
+}
+
 /// What one layer has under a name.
 pub(super) enum Seen {
     /// Nothing: the layers below decide.
@@ -150,27 +159,45 @@ impl Overlay {
         if whiteout::is_reserved(name) || parent.is_unlinked() {
             return Ok(None);
         }
+        // A name stays what it is while its directory's entries are not changed, so that it can be asked for twice. Where
+        // they are, what it leads to is held.
+        if let Some(version) = parent.entries_version() {
+            let found = self.find_as(parent, name, Hold::Name);
+            if parent.entries_version() == Some(version) {
+                return found;
+            }
+        }
+        self.find_as(parent, name, Hold::File)
+    }
+
+    fn find_as(&self, parent: &Arc<Inode>, name: &OsStr, hold: Hold) -> Result<Option<Found>> {
         let sources = parent.sources()?;
         if let [only] = &sources[..] {
-            return self.find_in(&sources, &[only.dir.layer], name);
+            return self.find_in(&sources, &[only.dir.layer], name, hold);
         }
         let index = self.index_of(parent)?;
         let place = index.lock().get(name).map(|entry| entry.place.clone());
         match place {
             None | Some(Place::Whiteout) => Ok(None),
-            Some(Place::File(layer)) => self.find_in(&sources, &[layer], name),
-            Some(Place::Dirs(layers)) => self.find_in(&sources, &layers, name),
+            Some(Place::File(layer)) => self.find_in(&sources, &[layer], name, hold),
+            Some(Place::Dirs(layers)) => self.find_in(&sources, &layers, name, hold),
         }
     }
 
     /// Looks for a name in the sources of the given layers, top first. All but the first of these are known to have a
     /// directory by this name.
-    fn find_in(&self, sources: &[Source], layers: &[LayerNo], name: &OsStr) -> Result<Option<Found>> {
+    fn find_in(
+        &self,
+        sources: &[Source],
+        layers: &[LayerNo],
+        name: &OsStr,
+        hold: Hold,
+    ) -> Result<Option<Found>> {
         let mut found: Option<Found> = None;
         for source in sources.iter().filter(|s| layers.contains(&s.dir.layer)) {
             let (top, access) = match &found {
                 Some(_) => (None, Access::At(self.dirs.fd(&source.dir)?, name.into())),
-                None => match self.see(source, name)? {
+                None => match self.see(source, name, hold)? {
                     Seen::Nothing => continue,
                     Seen::Whiteout => break,
                     Seen::Something(real, access) if real.kind() != Kind::Directory => {
@@ -222,8 +249,8 @@ impl Overlay {
     }
 
     /// What one source has under a name.
-    pub(super) fn see(&self, source: &Source, name: &OsStr) -> Result<Seen> {
-        let access = match self.entry(source, name) {
+    pub(super) fn see(&self, source: &Source, name: &OsStr, hold: Hold) -> Result<Seen> {
+        let access = match self.entry(source, name, hold) {
             Err(Error::NotFound) => return Ok(Seen::Nothing),
             other => other?,
         };
@@ -238,10 +265,10 @@ impl Overlay {
         Ok(if is_whiteout { Seen::Whiteout } else { Seen::Something(real, access) })
     }
 
-    /// A name in one source. In the upper it may lead elsewhere a moment later: there it is the file itself.
-    fn entry(&self, source: &Source, name: &OsStr) -> Result<Access> {
+    /// A name in one source, or the file itself in the upper, where the name may lead elsewhere a moment later.
+    fn entry(&self, source: &Source, name: &OsStr, hold: Hold) -> Result<Access> {
         let fd = self.dirs.fd(&source.dir)?;
-        if source.dir.layer != UPPER {
+        if source.dir.layer != UPPER || hold == Hold::Name {
             return Ok(Access::At(fd, name.into()));
         }
         Ok(Access::Fd(Arc::new(fs::openat(&*fd, name, O_FILEPATH, Mode::empty())?)))

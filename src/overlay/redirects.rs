@@ -10,7 +10,7 @@ use crate::format::redirect::Redirect;
 
 use super::attr::Kind;
 use super::error::{Error, Result};
-use super::lookup::Seen;
+use super::lookup::{Hold, Seen};
 use super::marks::{self, Opaque};
 use super::name::Name;
 use super::real_dir::{LayerNo, RealDir};
@@ -109,7 +109,7 @@ impl Overlay {
     /// One name in one directory of a lower.
     fn step(&self, source: &Source, name: &OsStr) -> Result<Step> {
         let hidden_below = self.has_whiteout_file(&*self.dirs.fd(&source.dir)?, name)?;
-        let access = match self.see(source, name)? {
+        let access = match self.see(source, name, Hold::Name)? {
             Seen::Nothing => return Ok(Step { dir: None, redirect: None, ends: hidden_below }),
             Seen::Something(real, access) if real.kind() == Kind::Directory => access,
             Seen::Whiteout | Seen::Something(..) => return Ok(Step::END),
@@ -165,7 +165,7 @@ impl Overlay {
         name: &OsStr,
     ) -> Result<Option<(&'a Source, marks::Marks)>> {
         for source in sources {
-            match self.see(source, name)? {
+            match self.see(source, name, Hold::Name)? {
                 Seen::Nothing => {}
                 Seen::Something(real, access) if real.kind() == Kind::File => {
                     return Ok(Some((source, self.marks_in(source.dir.layer, &access)?)));

@@ -13,7 +13,7 @@ use super::attr::Kind;
 use super::error::{Error, Result};
 use super::held::Held;
 use super::inode::Inode;
-use super::locks::lock_pair;
+use super::locks::lock_entries_pair;
 use super::marks;
 use super::readdir::listed_kind;
 use super::real_dir::UPPER;
@@ -60,7 +60,7 @@ impl Overlay {
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
         let _ops = inode.lock_ops()?;
-        let _entries = parent.entries.lock();
+        let _entries = parent.lock_entries();
         if !inode.has_name(&parent, name) {
             return Err(Error::Stale);
         }
@@ -86,7 +86,7 @@ impl Overlay {
         let dir = self.upper_dir(&parent)?;
         let fd = self.dirs.fd(&dir)?;
         let _ops = inode.lock_ops()?;
-        let _entries = lock_pair(&inode.entries, Some(&parent.entries));
+        let _entries = lock_entries_pair(&inode, Some(&parent));
         if !inode.has_name(&parent, name) {
             return Err(Error::Stale);
         }

@@ -14,7 +14,7 @@ use super::config::RedirectDir;
 use super::copy_up::Content;
 use super::error::{Error, Result};
 use super::inode::Inode;
-use super::locks::{lock_ops_pair, lock_pair};
+use super::locks::{lock_entries_pair, lock_ops_pair};
 use super::marks;
 use super::name::Name;
 use super::real_dir::{RealDir, UPPER};
@@ -140,7 +140,7 @@ impl Overlay {
         self.copy_up(&inode, Content::AttributesSuffice)?;
         match &target {
             Some(target) if mode == RenameMode::Exchange => {
-                self.copy_up(target, Content::AttributesSuffice)?
+                drop(self.copy_up(target, Content::AttributesSuffice)?)
             }
             Some(target) => self.copy_up_to_index(target)?,
             None => {}
@@ -149,7 +149,7 @@ impl Overlay {
         self.upper_dir(&new_parent)?;
         let _moving = (inode.is_dir() && old.0 != new.0).then(|| self.moving.lock());
         let _ops = lock_ops_pair(&inode, target.as_deref())?;
-        let _entries = lock_pair(&old_parent.entries, Some(&new_parent.entries));
+        let _entries = lock_entries_pair(&old_parent, Some(&new_parent));
         let moved = |inode: &Inode, (parent, name): (&Inode, &OsStr)| !inode.has_name(parent, name);
         if moved(&inode, (&old_parent, old.1))
             || target.as_ref().is_some_and(|t| moved(t, (&new_parent, new.1)))

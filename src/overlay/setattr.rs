@@ -59,13 +59,13 @@ impl Overlay {
             None if !self.may_own_marks(changes.uid)? => Content::Data,
             None => Content::AttributesSuffice,
         };
-        self.copy_up(&inode, content)?;
+        let copied = self.copy_up(&inode, content)?;
         if let Some(size) = changes.size {
             self.truncate(&inode, size, ids)?;
         }
-        let access = self.access(&inode)?;
+        let access = copied.map_or_else(|| self.access(&inode), Ok)?;
         // A copy-up in a directory puts its times back, and hides the change.
-        let _entries = inode.is_dir().then(|| inode.entries.lock());
+        let _entries = inode.is_dir().then(|| inode.lock_entries());
         if changes.uid.is_some() || changes.gid.is_some() {
             self.chown(&inode, &access, changes.uid, changes.gid)?;
         }
@@ -78,7 +78,13 @@ impl Overlay {
                 Timestamps { last_access: spec(changes.atime), last_modification: spec(changes.mtime) };
             access.utimens(&times)?;
         }
-        self.attr(&inode)
+        if inode.is_dir() {
+            return self.attr(&inode);
+        }
+        let real = self.real_stat(&access, UPPER, Some(inode.kind))?;
+        let mut attr = self.attr_of(&inode, &real);
+        self.count_data_blocks(&inode, &mut attr);
+        Ok(attr)
     }
 
     /// Whether a file that is given to this user, as shown, may bear marks.

@@ -66,12 +66,12 @@ impl Overlay {
         let inode = self.inode(node)?;
         self.check_xattr(name)?;
         let value = self.ids.stored_xattr(name, value.to_vec())?;
-        self.copy_up(&inode, Content::AttributesSuffice)?;
-        let access = self.access(&inode)?;
+        let copied = self.copy_up(&inode, Content::AttributesSuffice)?;
+        let access = copied.map_or_else(|| self.access(&inode), Ok)?;
         if name == CAPABILITY {
             inode.expect_capability();
         }
-        let entries = inode.is_dir().then(|| inode.entries.lock());
+        let entries = inode.is_dir().then(|| inode.lock_entries());
         sysx::setxattr(access.xattrs(), name, &value, flags)?;
         drop(entries);
         if !acl::is_acl(name) {
@@ -99,7 +99,7 @@ impl Overlay {
             inode.with_dir_mut(|dir| dir.default_acl = None)?;
         }
         let access = self.access(&inode)?;
-        let _entries = inode.is_dir().then(|| inode.entries.lock());
+        let _entries = inode.is_dir().then(|| inode.lock_entries());
         Ok(sysx::removexattr(access.xattrs(), name)?)
     }
 

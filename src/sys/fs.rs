@@ -112,28 +112,25 @@ fn sync_file_range(fd: BorrowedFd<'_>, offset: i64, length: i64, flags: libc::c_
     check(libc::c_long::from(ret)).map(drop)
 }
 
-/// Whether anybody has the file of `fd`, open for reading only, open or mapped for writing: then it takes no read lease.
+/// Whether anybody has the file of `fd`, open for reading only, open or mapped for writing: then it takes no read lease. The
+/// lease goes with the descriptor.
 ///
 /// # Errors
 /// `EINVAL` and others where the file system has no leases.
-pub fn is_open_for_writing(fd: &OwnedFd) -> Result<bool> {
+pub fn is_open_for_writing(fd: OwnedFd) -> Result<bool> {
     // Whoever opens the file for writing in this very moment breaks the lease, which is told by a signal that kills.
     static IGNORE_BREAKS: std::sync::Once = std::sync::Once::new();
     // SAFETY: ignoring a signal that nothing here waits for.
     IGNORE_BREAKS.call_once(|| unsafe {
         libc::signal(libc::SIGIO, libc::SIG_IGN);
     });
-    match set_lease(fd, libc::F_RDLCK) {
-        Ok(()) => set_lease(fd, libc::F_UNLCK).map(|()| false),
+    // SAFETY: it takes no pointers and the descriptor lives for the call.
+    let ret = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
+    match check(libc::c_long::from(ret)) {
+        Ok(_) => Ok(false),
         Err(Errno::AGAIN) => Ok(true),
         Err(e) => Err(e),
     }
-}
-
-fn set_lease(fd: &OwnedFd, kind: libc::c_int) -> Result<()> {
-    // SAFETY: it takes no pointers and the descriptor is borrowed for the call.
-    let ret = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, kind) };
-    check(libc::c_long::from(ret)).map(drop)
 }
 
 /// Sets the calling process's umask to zero: the engine applies the caller's umask itself.
