@@ -50,8 +50,8 @@ impl OpenRequest {
     fn handle(self) -> FileHandle {
         match (self.write, self.ids) {
             (false, _) => READER,
-            (true, SetIds::Keep) => FileHandle(WRITER.0 | u64::from(self.map) * MAPS),
-            (true, SetIds::Drop(_)) => FileHandle(UNPRIVILEGED_WRITER.0 | u64::from(self.map) * MAPS),
+            (true, SetIds::Keep) => FileHandle(WRITER.0 | (u64::from(self.map) * MAPS)),
+            (true, SetIds::Drop(_)) => FileHandle(UNPRIVILEGED_WRITER.0 | (u64::from(self.map) * MAPS)),
         }
     }
 }
