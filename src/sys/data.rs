@@ -22,7 +22,7 @@ pub enum WriteOut {
 /// Makes the empty file `to` hold what `from` holds, `size` bytes.
 ///
 /// # Errors
-/// ENOSPC, EIO and the like; `to` is then in no defined state.
+/// ENOSPC, EIO and the like, EIO also where `from` has fewer bytes than that; `to` is then in no defined state.
 pub fn copy(from: &OwnedFd, to: &OwnedFd, size: u64, write_out: WriteOut) -> Result<()> {
     if size == 0 || fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
@@ -55,7 +55,8 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64, write_out: Wri
     while read_at < end {
         let length = (end - read_at).min(CHUNK as u64) as usize;
         match fs::copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
-            Ok(0) => break,
+            // Before the end, which some file systems say without a cause: what is there is read.
+            Ok(0) => return copy_by_hand(from, to, read_at, end),
             Ok(copied) if write_out == WriteOut::Early && read_at < end => {
                 fs::start_writing_out(to.as_fd(), (write_at - copied as u64) as i64, copied as i64)?;
             }
@@ -78,7 +79,8 @@ fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<u6
         let want = buffer.len().min((end - at) as usize);
         let got = fs::pread(from, &mut buffer[..want], at)?;
         if got == 0 {
-            break;
+            // Shorter than its size says: what is missing must not be filled with zeros.
+            return Err(Errno::IO);
         }
         write_all(to, &buffer[..got], at)?;
         at += got as u64;
@@ -122,6 +124,15 @@ mod tests {
         let mut bytes = [0; 6];
         to.read_exact_at(&mut bytes, 10 << 20).unwrap();
         assert_eq!(&bytes, b"middle");
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_it_says_is_an_error_and_no_zeros() {
+        let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        from.write_all_at(b"short", 0).unwrap();
+        let (from, to): (OwnedFd, OwnedFd) = (from.into(), to.into());
+        assert_eq!(copy_range(&from, &to, 0, 10, WriteOut::Later), Err(Errno::IO));
+        assert_eq!(copy_by_hand(&from, &to, 0, 10), Err(Errno::IO));
     }
 
     #[test]
