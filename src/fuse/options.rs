@@ -21,6 +21,8 @@ pub struct ServiceOptions {
     pub io: IoMode,
     /// Whether POSIX ACLs are offered.
     pub acl: bool,
+    /// Whether extended attributes are offered.
+    pub xattrs: bool,
     /// How long the kernel may believe what it was told; `None` for ever.
     pub timeout: Option<Duration>,
     /// For how long to look out for the next request before sleeping; `None` for the default.

@@ -428,6 +428,9 @@ impl Filesystem for Service {
         reply: ReplyEmpty,
     ) {
         let _turn = self.readers.turn();
+        if !self.core.options.xattrs {
+            return reply.error(Errno::ENOSYS);
+        }
         let (name, value, caller) = (name.to_os_string(), value.to_vec(), caller(request));
         self.change(
             reply,
@@ -438,6 +441,9 @@ impl Filesystem for Service {
 
     fn getxattr(&self, _request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let _turn = self.readers.turn();
+        if !self.core.options.xattrs {
+            return reply.error(Errno::ENOSYS);
+        }
         let value = Patience::Short.run(|| self.core.overlay.getxattr(node.0, name));
         if !matches!(value, Err(Error::Long | Error::Busy(_))) {
             return reply_xattr(value, size, reply);
@@ -452,6 +458,9 @@ impl Filesystem for Service {
 
     fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
         let _turn = self.readers.turn();
+        if !self.core.options.xattrs {
+            return reply.error(Errno::ENOSYS);
+        }
         let caller = caller(request);
         self.serve(
             reply,
@@ -468,6 +477,9 @@ impl Filesystem for Service {
 
     fn removexattr(&self, _request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _turn = self.readers.turn();
+        if !self.core.options.xattrs {
+            return reply.error(Errno::ENOSYS);
+        }
         let name = name.to_os_string();
         self.change(
             reply,

@@ -52,6 +52,7 @@ impl Default for Options {
             service: ServiceOptions {
                 io: IoMode::Auto,
                 acl: true,
+                xattrs: true,
                 timeout: None,
                 busy_poll: None,
                 threads: None,

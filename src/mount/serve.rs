@@ -17,7 +17,7 @@ use crate::fuse::{Gate, Service};
 use crate::overlay::{OpenError, Overlay};
 use crate::sys::Errno;
 use crate::sys::fs::clear_umask;
-use crate::sys::process::{block_signals, raise_nofile_limit, signal, wait_signal};
+use crate::sys::process::{block_signals, raise_nofile_limit, set_io_flusher, signal, wait_signal};
 
 /// The signals that ask for the mount to be taken away.
 const SIGNALS: &[i32] = &[signal::TERM, signal::INT, signal::HUP];
@@ -216,6 +216,9 @@ fn lost_threads() -> io::Error {
 
 /// Starts serving, and listening for signals.
 fn start_threads(session: Session) -> io::Result<Receiver<Event>> {
+    if let Err(e) = set_io_flusher() {
+        log::debug!("not known to the kernel as a server of files: {e}");
+    }
     let (sender, events) = channel();
     let signals = sender.clone();
     thread::Builder::new().name("plyfs-signals".to_owned()).spawn(move || forward_signals(&signals))?;

@@ -55,6 +55,7 @@ pub(super) static TABLE: &[(&str, Effect)] = &[
     ("sync", Value(fsync)),
     ("acl", Flag(|o| set_acl(o, true))),
     ("noacl", Flag(|o| set_acl(o, false))),
+    ("noxattrs", Value(no_xattrs)),
     ("uidmapping", Value(|o, v| store(&mut o.overlay.uid_map, value::id_map(v)))),
     ("gidmapping", Value(|o, v| store(&mut o.overlay.gid_map, value::id_map(v)))),
     ("squash_to_root", Flag(squash_to_root)),
@@ -123,6 +124,7 @@ pub(super) static TABLE: &[(&str, Effect)] = &[
     ("blksize", Accepted),
     ("fast_ino", Accepted),
     ("fast_ino_check", Accepted),
+    ("ino32_t", Accepted),
     ("writeback", Accepted),
     ("kernel_cache", Accepted),
     ("auto_cache", Accepted),
@@ -235,6 +237,15 @@ fn append_lower(options: &mut Options, value: &OsStr) -> Result<(), Fault> {
 
 fn fsync(options: &mut Options, value: &OsStr) -> Result<(), Fault> {
     options.overlay.volatile = !value::switch(value)?;
+    Ok(())
+}
+
+/// `noxattrs=1`: extended attributes are refused, and with them ACLs.
+fn no_xattrs(options: &mut Options, value: &OsStr) -> Result<(), Fault> {
+    options.service.xattrs = !value::switch(value)?;
+    if !options.service.xattrs {
+        set_acl(options, false);
+    }
     Ok(())
 }
 

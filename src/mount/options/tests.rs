@@ -141,6 +141,9 @@ fn the_adapters_options() {
     assert_eq!(good("lowerdir=a,threaded=0").service.threads, Some(1));
     assert_eq!(good("lowerdir=a,threaded=1").service.threads, None);
     assert!(matches!(good("lowerdir=a,allow_root").session.access, Access::RootAndOwner));
+    let service = good("lowerdir=a,noxattrs=1,ino32_t").service;
+    assert!(!service.xattrs && !service.acl);
+    assert!(good("lowerdir=a,noxattrs=0").service.xattrs);
 }
 
 #[test]
