@@ -296,6 +296,21 @@ def build(session, system):
         mounted.verify("build", "run", 1, "./out/program")
 
 
+SHELL_RUNS = 100
+
+
+@group(("shell", "a shell loop of head -c 20000, warm", "run"))
+def shell(session, system):
+    """Each run starts a program, which opens some twenty files of the lower, and makes one in the upper."""
+    loop = "i=0; while [ $i -lt %d ]; do head -c 20000 /zeros > /tmp/f || exit; i=$((i+1)); done" % SHELL_RUNS
+    with session.mounted(system, "shell", CHANGES) as mounted:
+        command = ["env", "-i", "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "/usr/sbin/chroot", mounted.path, "sh", "-c", loop]
+        mounted.measure(None, "run", SHELL_RUNS, *command)
+        mounted.measure("shell", "run", SHELL_RUNS, *command)
+        if os.path.getsize(os.path.join(mounted.path, "tmp/f")) != 20000:
+            session.results.fail("shell", system.name, "the file is not what it must be")
+
+
 @group(("python", "python3 -c with heavy imports, cold", "run"))
 def python(session, system):
     """The library lies in the lower."""

@@ -1,7 +1,10 @@
 """The trees that are measured: made once a run, by the same rules everywhere, and never written afterwards."""
 
+import glob
 import os
+import re
 import shutil
+import subprocess
 import sys
 
 from machine import Failure, run
@@ -160,6 +163,22 @@ class Trees:
             raise Failure("%s has no library of Python" % PYTHON_LIBRARY)
         target = os.path.join(path, "lib", os.path.basename(PYTHON_LIBRARY))
         shutil.copytree(PYTHON_LIBRARY, target, ignore=shutil.ignore_patterns("dist-packages", "site-packages", "test"))
+
+    def make_shell(self, path):
+        """A root file system just large enough for sh(1) and head(1) in a UTF-8 locale: this machine's own files."""
+        wanted = [shutil.which("sh"), shutil.which("head"), "/etc/ld.so.cache"]
+        for program in wanted[:2]:
+            libraries = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+            wanted += re.findall(r"(/\S+) \(0x", libraries)
+        for top, _, names in os.walk("/usr/lib/locale/C.utf8"):
+            wanted += [os.path.join(top, name) for name in names]
+        wanted += glob.glob("/usr/lib/*/gconv/gconv-modules.cache")
+        for file in wanted:
+            target = path + os.path.abspath(file)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy(file, target)
+        os.makedirs(os.path.join(path, "tmp"))
+        write(path, "zeros", "\0" * 20000)
 
     def layer_stack(self, count):
         """So many layers over one another, `s0` the topmost: the same directories in all of them, files in each."""
