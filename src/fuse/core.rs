@@ -11,9 +11,11 @@ use fuser::{
 
 use crate::overlay::{Attr, Backing, Caller, Changes, Entry, Error, Observer, Overlay, SetIds};
 
+use super::busy_poll::BusyPoll;
 use super::convert::{errno, file_attr, no_attr};
 use super::opens::{OpenRequest, Opened, Opens, SET_IDS};
 use super::options::ServiceOptions;
+use super::readers::{DEFAULT_THREADS, Readers};
 use super::resizing::{Resize, Resizing};
 use super::task::Waiting;
 use super::workers::Workers;
@@ -40,6 +42,7 @@ pub(super) struct Core {
     pub(super) workers: Arc<Workers>,
     pub(super) waiting: Arc<Waiting>,
     pub(super) resizing: Arc<Resizing>,
+    pub(super) readers: Arc<Readers>,
 }
 
 impl Core {
@@ -52,7 +55,9 @@ impl Core {
         overlay.observe(Box::new(Kernel { notifier: notifier.clone(), waiting: waiting.clone() }));
         let passthrough = AtomicBool::new(false);
         let resizing = Resizing::new(waiting.clone());
-        Core { overlay, opens, passthrough, notifier, ttl, options, workers, waiting, resizing }
+        let threads = options.threads.unwrap_or(DEFAULT_THREADS).max(1);
+        let readers = Readers::new(threads, BusyPoll::new(options.busy_poll));
+        Core { overlay, opens, passthrough, notifier, ttl, options, workers, waiting, resizing, readers }
     }
 
     /// Whether the kernel reads and writes files by itself.

@@ -39,6 +39,8 @@ pub struct OpenRequest {
     pub write: bool,
     /// Reading and writing, so that the file can be mapped for both.
     pub map: bool,
+    /// Without the page cache (`O_DIRECT`).
+    pub direct: bool,
     /// To be cut to nothing.
     pub truncate: bool,
     /// Whether the caller's changes of content keep set-id bits.
@@ -127,6 +129,14 @@ impl Opens {
             Some(open) => open,
             None => slot.insert(first_open(overlay, node, made, register)?),
         };
+        if request.direct
+            && matches!(open.way, Way::Passthrough(_))
+            // The kernel would say EIO where the file system below refuses.
+            && let Err(e) = overlay.check_direct_io(node)
+        {
+            slot.take_if(|open| open.handles == 0);
+            return Err(e);
+        }
         let keep_cache = open.handles > 0 || !overlay.is_upper(node)?;
         open.handles += 1;
         let (mut flags, mut id, mut attributes_may_change) = (FopenFlags::empty(), None, false);

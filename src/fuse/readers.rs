@@ -1,10 +1,10 @@
-//! The threads that read the kernel's requests. One reads and answers; the others are parked, until it is found to be stuck
-//! in a request that takes long: on a slow disk, or in a layer that lies on a slow file system.
+//! The threads that read the kernel's requests. One reads and answers; another is parked, until the first is found to be
+//! stuck in a request that takes long: on a slow disk, or in a layer that lies on a slow file system.
 //!
 //! Several threads that wait for requests wake one another, which costs more than most answers take, and none of them can
 //! poll. So a thread that has answered goes on reading only if nobody else does. A monitor looks once in a millisecond,
-//! while requests come, whether the one who reads is still at the same request; then all others are released, and stay
-//! for a while, since one slow request seldom comes alone.
+//! while requests come, whether the one who reads is still at the same request. Then a parked one is released, and for a
+//! while requests are [`slow`](Readers::are_slow): left to the workers, since one slow request seldom comes alone.
 
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -17,11 +17,13 @@ use parking_lot::{Condvar, Mutex};
 use super::busy_poll::BusyPoll;
 
 /// How many threads there are where nothing else is said.
-pub(super) const DEFAULT_THREADS: usize = 8;
+pub(super) const DEFAULT_THREADS: usize = 2;
 /// How long a request may take before others are released.
 const TICK: Duration = Duration::from_millis(1);
-/// How long all threads read after that.
-const CROWDED: Duration = Duration::from_millis(200);
+/// How long requests are left to the workers after that, the first time; twice as long each time that it was too short.
+const SLOW: Duration = Duration::from_millis(10);
+/// At most so long.
+const SLOWEST: Duration = Duration::from_millis(640);
 /// A request with more inodes to forget in one tick is a long one.
 const MANY_FORGOTTEN: u64 = 500;
 /// After so many ticks without a request the monitor sleeps.
@@ -41,8 +43,10 @@ pub(super) struct Readers {
     requests: AtomicU64,
     /// Counts forgotten inodes.
     forgotten: AtomicU64,
-    /// Whether all are to read.
-    crowded: AtomicBool,
+    /// Whether requests are left to the workers.
+    slow: AtomicBool,
+    /// Whether nobody monitors them, so that none is parked.
+    unmonitored: AtomicBool,
     /// Whether the monitor looks.
     monitored: AtomicBool,
     parked: Mutex<Parked>,
@@ -86,7 +90,8 @@ impl Readers {
             reading: AtomicUsize::new(threads),
             requests: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
-            crowded: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+            unmonitored: AtomicBool::new(false),
             monitored: AtomicBool::new(false),
             parked: Mutex::default(),
             released: Condvar::new(),
@@ -100,8 +105,13 @@ impl Readers {
         let monitor = thread::Builder::new().name("plyfs-monitor".to_owned()).stack_size(64 << 10);
         if let Err(e) = monitor.spawn(move || monitor_readers(&readers)) {
             log::warn!("no monitor of slow requests, so all threads read at once: {e}");
-            self.crowded.store(true, Ordering::Relaxed);
+            self.unmonitored.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether requests take long at present: then none is to be answered on the thread that reads them.
+    pub fn are_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
     }
 
     /// How many threads there are.
@@ -170,7 +180,7 @@ impl Readers {
         }
         loop {
             let reading = self.reading.load(Ordering::SeqCst);
-            let all = self.crowded.load(Ordering::Relaxed) || self.fresh.load(Ordering::SeqCst) > 0;
+            let all = self.unmonitored.load(Ordering::Relaxed) || self.fresh.load(Ordering::SeqCst) > 0;
             if reading > 0 && !all {
                 return self.park();
             }
@@ -198,14 +208,15 @@ impl Readers {
         }
     }
 
-    /// All parked threads go on reading.
-    fn release_all(&self) {
+    /// A parked thread goes on reading.
+    fn release_one(&self) {
         let mut parked = self.parked.lock();
-        let released = parked.threads - parked.released;
-        parked.released += released;
-        self.reading.fetch_add(released, Ordering::SeqCst);
-        drop(parked);
-        self.released.notify_all();
+        if parked.threads > parked.released {
+            parked.released += 1;
+            self.reading.fetch_add(1, Ordering::SeqCst);
+            drop(parked);
+            self.released.notify_one();
+        }
     }
 
     /// The mount is gone.
@@ -244,24 +255,27 @@ struct Ticked {
 /// Looks whether the one who reads is stuck, for as long as the mount is there.
 fn monitor_readers(readers: &Weak<Readers>) {
     let mut last = Ticked::default();
-    let mut crowded_until: Option<Instant> = None;
+    let (mut slow_until, mut length) = (Instant::now(), SLOW);
     loop {
         let Some(readers) = readers.upgrade() else { return };
         if last.idle >= IDLE_TICKS {
             last.idle = 0;
+            readers.slow.store(false, Ordering::Relaxed);
             if !readers.wait_for_requests() {
                 return;
             }
         }
         thread::sleep(TICK);
+        let now = Instant::now();
         if readers.is_stuck(&mut last) {
             last.idle = 0;
-            crowded_until = Some(Instant::now() + CROWDED);
-            readers.crowded.store(true, Ordering::Relaxed);
-            readers.release_all();
-        } else if crowded_until.is_some_and(|until| until < Instant::now()) {
-            crowded_until = None;
-            readers.crowded.store(false, Ordering::Relaxed);
+            // Soon after the last time it was too short.
+            length = if now < slow_until + length { (2 * length).min(SLOWEST) } else { SLOW };
+            slow_until = now + length;
+            readers.slow.store(true, Ordering::Relaxed);
+            readers.release_one();
+        } else if now > slow_until {
+            readers.slow.store(false, Ordering::Relaxed);
         }
     }
 }

@@ -15,7 +15,9 @@ use fuser::{
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::overlay::{Changes, Error, Kind, NewFile, NewMode, Patience, RenameMode, SetIds, Span};
+use crate::overlay::{Changes, Error, Kind, NewFile, NewMode, RenameMode, SetIds, Span};
+
+use crate::sys::fs::StatVfs;
 
 use super::convert::{caller, decode_device, errno, set_time};
 use super::core::{Core, reply_data, reply_empty, reply_xattr};
@@ -36,9 +38,8 @@ impl Filesystem for Service {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let _turn = self.readers.turn();
-        let found = Patience::Short.run(|| self.core.overlay.lookup(parent.0, name));
-        if !matches!(found, Err(Error::Long | Error::Busy(_))) {
+        let _turn = self.core.readers.turn();
+        if let Some(found) = self.at_once(|| self.core.overlay.lookup(parent.0, name)) {
             return self.core.reply_entry(found, reply);
         }
         let name = name.to_os_string();
@@ -51,12 +52,12 @@ impl Filesystem for Service {
 
     fn forget(&self, _request: &Request, node: INodeNo, nlookup: u64) {
         // Many come in one request.
-        self.readers.count_forget();
+        self.core.readers.count_forget();
         self.core.overlay.forget(node.0, nlookup);
     }
 
     fn getattr(&self, _request: &Request, node: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.serve(
             reply,
             move |core, _| core.getattr(node),
@@ -82,7 +83,7 @@ impl Filesystem for Service {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let changes =
             Changes { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
         let ids = self.core.set_ids(caller(request));
@@ -99,7 +100,7 @@ impl Filesystem for Service {
     }
 
     fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.serve(
             reply,
             move |core, _| core.overlay.readlink(node.0),
@@ -117,7 +118,7 @@ impl Filesystem for Service {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let new = match Kind::of_mode(mode) {
             Kind::File => NewFile::Regular,
             kind => NewFile::Node(kind, decode_device(rdev)),
@@ -134,12 +135,12 @@ impl Filesystem for Service {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.make(request, parent, name, NewFile::Directory, NewMode { mode: mode & 0o7777, umask }, reply);
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let name = name.to_os_string();
         self.change(
             reply,
@@ -149,7 +150,7 @@ impl Filesystem for Service {
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let name = name.to_os_string();
         self.change(
             reply,
@@ -159,7 +160,7 @@ impl Filesystem for Service {
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let (name, target, caller) = (name.to_os_string(), target.to_owned(), caller(request));
         self.change(
             reply,
@@ -182,7 +183,7 @@ impl Filesystem for Service {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let mode = if flags.is_empty() {
             RenameMode::Replace
         } else if flags == RenameFlags::RENAME_NOREPLACE {
@@ -208,7 +209,7 @@ impl Filesystem for Service {
         newname: &OsStr,
         reply: ReplyEntry,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let newname = newname.to_os_string();
         self.change(
             reply,
@@ -218,7 +219,7 @@ impl Filesystem for Service {
     }
 
     fn open(&self, request: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         if !self.core.passes_through() {
             return reply.error(Errno::ENOSYS);
         }
@@ -248,7 +249,7 @@ impl Filesystem for Service {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let operation = move |core: &Core, _: &mut ReplyData| core.read(node, offset, size);
         let finish = |_: &Core, reply, data| reply_data(data, reply);
         if size >= LARGE_READ {
@@ -270,19 +271,18 @@ impl Filesystem for Service {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let ids = if kill { SetIds::Drop(caller(request)) } else { SetIds::Keep };
         // What mappings wrote is on its way from the page cache: its writer is not waiting for it, but memory may
         // be, and so may readers, who share a queue in the kernel with it.
         let from_mapping = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let pass = self.gate.pass();
-        if from_mapping || pass.is_some() {
-            let written = Patience::Short.run(|| self.core.overlay.write(node.0, offset, data, ids));
-            if !matches!(written, Err(Error::Long | Error::Busy(_))) {
-                Core::reply_write(written.map(|()| data.len()), reply);
-                return drop(pass);
-            }
+        if (from_mapping || pass.is_some())
+            && let Some(written) = self.at_once(|| self.core.overlay.write(node.0, offset, data, ids))
+        {
+            Core::reply_write(written.map(|()| data.len()), reply);
+            return drop(pass);
         }
         drop(pass);
         let data = data.to_vec();
@@ -306,7 +306,7 @@ impl Filesystem for Service {
         reply: ReplyEmpty,
     ) {
         // Nothing is kept back between a write and a close: the kernel need not ask again.
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         reply.error(Errno::ENOSYS);
     }
 
@@ -320,7 +320,7 @@ impl Filesystem for Service {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.core.opens.release(node.0, handle);
         reply.ok();
     }
@@ -333,7 +333,7 @@ impl Filesystem for Service {
         datasync: bool,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.serve_long(
             reply,
             move |core, _| core.overlay.fsync(node.0, datasync),
@@ -342,7 +342,7 @@ impl Filesystem for Service {
     }
 
     fn opendir(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         reply.error(Errno::ENOSYS);
     }
 
@@ -354,7 +354,7 @@ impl Filesystem for Service {
         offset: u64,
         reply: ReplyDirectory,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.serve(
             reply,
             move |core, reply: &mut ReplyDirectory| fill(core, reply, node, offset),
@@ -373,7 +373,7 @@ impl Filesystem for Service {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.serve(
             reply,
             move |core, reply: &mut ReplyDirectoryPlus| fill_plus(core, reply, node, offset),
@@ -392,7 +392,7 @@ impl Filesystem for Service {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.serve_long(
             reply,
             move |core, _| core.overlay.fsync_dir(node.0),
@@ -401,8 +401,8 @@ impl Filesystem for Service {
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
-        let _turn = self.readers.turn();
-        match self.core.overlay.statfs() {
+        let _turn = self.core.readers.turn();
+        let finish = |_: &Core, reply: ReplyStatfs, told: Result<StatVfs, Error>| match told {
             Ok(st) => reply.statfs(
                 st.f_blocks,
                 st.f_bfree,
@@ -414,7 +414,8 @@ impl Filesystem for Service {
                 st.f_frsize as u32,
             ),
             Err(e) => reply.error(errno(e)),
-        }
+        };
+        self.serve(reply, |core, _| core.overlay.statfs(), finish);
     }
 
     fn setxattr(
@@ -427,7 +428,7 @@ impl Filesystem for Service {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         if !self.core.options.xattrs {
             return reply.error(Errno::ENOSYS);
         }
@@ -440,12 +441,11 @@ impl Filesystem for Service {
     }
 
     fn getxattr(&self, _request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         if !self.core.options.xattrs {
             return reply.error(Errno::ENOSYS);
         }
-        let value = Patience::Short.run(|| self.core.overlay.getxattr(node.0, name));
-        if !matches!(value, Err(Error::Long | Error::Busy(_))) {
+        if let Some(value) = self.at_once(|| self.core.overlay.getxattr(node.0, name)) {
             return reply_xattr(value, size, reply);
         }
         let name = name.to_os_string();
@@ -457,7 +457,7 @@ impl Filesystem for Service {
     }
 
     fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         if !self.core.options.xattrs {
             return reply.error(Errno::ENOSYS);
         }
@@ -476,7 +476,7 @@ impl Filesystem for Service {
     }
 
     fn removexattr(&self, _request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         if !self.core.options.xattrs {
             return reply.error(Errno::ENOSYS);
         }
@@ -489,7 +489,7 @@ impl Filesystem for Service {
     }
 
     fn access(&self, _request: &Request, _node: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         // default_permissions: the kernel decides and need not ask again.
         reply.error(Errno::ENOSYS);
     }
@@ -504,7 +504,7 @@ impl Filesystem for Service {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let mode = NewMode { mode: mode & 0o7777, umask };
         let open = OpenRequest { truncate: false, ..self.open_request(request, OpenFlags(flags)) };
         let (name, caller) = (name.to_os_string(), caller(request));
@@ -526,7 +526,7 @@ impl Filesystem for Service {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         reply.error(Errno::ENOTTY);
     }
 
@@ -540,7 +540,7 @@ impl Filesystem for Service {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let ids = self.core.set_ids(caller(request));
         let span = Span { offset, length };
         self.change_long(
@@ -559,7 +559,7 @@ impl Filesystem for Service {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         self.serve(
             reply,
             move |core, _| core.overlay.lseek(node.0, offset, whence),
@@ -583,7 +583,7 @@ impl Filesystem for Service {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let _turn = self.readers.turn();
+        let _turn = self.core.readers.turn();
         let ids = self.core.set_ids(caller(request));
         let (from, to) = ((from.0, from_offset), (to.0, to_offset));
         self.change_long(

@@ -5,35 +5,34 @@ use std::sync::{Arc, OnceLock};
 
 use fuser::{INodeNo, Notifier, OpenAccMode, OpenFlags, ReplyEntry, Request};
 
-use crate::overlay::{Error, NewFile, NewMode, Overlay};
+use crate::sys::fs;
 
-use super::busy_poll::BusyPoll;
+use crate::overlay::{Error, NewFile, NewMode, Overlay, Patience};
+
 use super::convert::caller;
 use super::core::Core;
 use super::gate::Gate;
 use super::opens::OpenRequest;
 use super::options::ServiceOptions;
-use super::readers::{DEFAULT_THREADS, Readers};
 use super::task::Task;
 
 /// `O_TRUNC` of the protocol, which is Linux's.
 const O_TRUNC: i32 = 0o1000;
+/// `O_DIRECT`, likewise.
+const O_DIRECT: i32 = fs::OFlags::DIRECT.bits() as i32;
 
 /// A union served over FUSE.
 #[derive(Debug)]
 pub struct Service {
     pub(super) core: Arc<Core>,
     pub(super) gate: Gate,
-    pub(super) readers: Arc<Readers>,
 }
 
 impl Service {
     /// A service for `overlay`. Threads start when the first request needs one.
     pub fn new(overlay: Overlay, options: ServiceOptions) -> Service {
-        let threads = options.threads.unwrap_or(DEFAULT_THREADS).max(1);
-        let readers = Readers::new(threads, BusyPoll::new(options.busy_poll));
         let core = Arc::new(Core::new(overlay, options));
-        Service { core, gate: Gate::default(), readers }
+        Service { core, gate: Gate::default() }
     }
 
     /// What holds back changes while the union is to stay as it is.
@@ -44,6 +43,18 @@ impl Service {
     /// Where the session puts its way of telling the kernel what to forget.
     pub(super) fn notifier(&self) -> Arc<OnceLock<Notifier>> {
         self.core.notifier.clone()
+    }
+
+    /// Tries an operation at once; `None` where it takes long.
+    pub(super) fn at_once<T>(
+        &self,
+        operation: impl FnOnce() -> Result<T, Error>,
+    ) -> Option<Result<T, Error>> {
+        if self.core.readers.are_slow() {
+            return None;
+        }
+        let result = Patience::Short.run(operation);
+        (!matches!(result, Err(Error::Long | Error::Busy(_)))).then_some(result)
     }
 
     /// Answers a request that changes nothing of the union: tried at once, gone on with elsewhere if it takes long.
@@ -116,6 +127,13 @@ impl Service {
     pub(super) fn open_request(&self, request: &Request, flags: OpenFlags) -> OpenRequest {
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
         let map = flags.acc_mode() == OpenAccMode::O_RDWR;
-        OpenRequest { write, map, truncate: flags.0 & O_TRUNC != 0, ids: self.core.set_ids(caller(request)) }
+        let direct = flags.0 & O_DIRECT != 0;
+        OpenRequest {
+            write,
+            map,
+            direct,
+            truncate: flags.0 & O_TRUNC != 0,
+            ids: self.core.set_ids(caller(request)),
+        }
     }
 }

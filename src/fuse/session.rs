@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::sys::mount::MountFlags;
+use crate::sys::process::map_large_blocks;
 
 use super::Service;
 
@@ -79,16 +80,18 @@ impl Session {
     /// # Errors
     /// The mount or the agreement failed; nothing stays mounted.
     pub fn mount(service: Service, mountpoint: &Path, options: &SessionOptions) -> io::Result<Session> {
+        // Each thread that reads requests has a buffer of 16 MiB, of which it uses little.
+        map_large_blocks();
         let attached = attach::attach(mountpoint, options)?;
         let mut config = fuser::Config::default();
-        config.n_threads = Some(service.readers.threads());
+        config.n_threads = Some(service.core.readers.threads());
         let acl = match attached.access {
             Access::All => fuser::SessionACL::All,
             Access::RootAndOwner => fuser::SessionACL::RootAndOwner,
             Access::Default => fuser::SessionACL::Owner,
         };
         let notifier = service.notifier();
-        service.readers.busy_poll().watch(attached.device.as_fd());
+        service.core.readers.busy_poll().watch(attached.device.as_fd());
         let session = fuser::Session::from_fd(service, attached.device, acl, config).map_err(|e| {
             attach::detach(mountpoint);
             io::Error::new(e.kind(), format!("the kernel and plyfs do not agree on the FUSE protocol: {e}"))

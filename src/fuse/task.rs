@@ -30,9 +30,9 @@ where
     O: Fn(&Core, &mut R) -> Result<T, Error> + Send + 'static,
     F: FnOnce(&Core, R, Result<T, Error>) + Send + 'static,
 {
-    /// Runs it on the thread that reads requests.
+    /// Runs it on the thread that reads requests, unless these take long at present.
     pub fn start(self, core: &Arc<Core>) {
-        self.run(core, Patience::Short);
+        if core.readers.are_slow() { self.start_long(core) } else { self.run(core, Patience::Short) }
     }
 
     /// Runs it on a thread for long work.

@@ -547,11 +547,15 @@ impl<'a> CopyUp<'a> {
     ) {
         let Prepared { file, object, .. } = prepared;
         let object = *object;
+        // Its own change time is that of the copying, too.
+        let made = fs::fstat(&**file).ok().map(|st| RealStat { st, over: None }.times()[2]);
         let mut state = self.become_copy(object);
         if let Some(own) = &mut state.dir {
             let source = Source { dir: RealDir::child(dir, name.clone(), object), file_whiteouts: false };
             own.sources.insert(0, source);
             own.default_acl = None;
+            own.side_change =
+                made.map(|made| Box::new(SideChange { ctime: made, shown: self.real.times()[2] }));
         }
         if let Some(file) = &mut state.file {
             file.data = None;

@@ -78,6 +78,15 @@ impl Overlay {
         Ok(Some(Backing { fd: Arc::new(self.open_data(&inode)?) }))
     }
 
+    /// Whether the file system of a file takes direct I/O.
+    ///
+    /// # Errors
+    /// `EINVAL` where it does not.
+    pub fn check_direct_io(&self, node: u64) -> Result<()> {
+        let inode = self.inode(node)?;
+        Ok(self.access(&inode)?.open(OFlags::RDONLY | OFlags::DIRECT).map(drop)?)
+    }
+
     /// Copies a file up for a writer, and cuts it to nothing where it is to be.
     pub fn prepare_writing(&self, node: u64, truncate: bool, ids: SetIds) -> Result<()> {
         let inode = self.inode(node)?;

@@ -1,7 +1,6 @@
 //! Reading real directories: `getdents64` with positions.
 
 use std::ffi::{OsStr, OsString};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -45,8 +44,9 @@ pub fn read_from(
 
 /// The same from where `fd`, open for reading, stands.
 fn read_on(fd: &OwnedFd, mut visit: impl FnMut(&OsStr, u64, FileType, u64) -> bool) -> Result<bool> {
-    let mut buf = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-    let mut raw = RawDir::new(fd, &mut buf);
+    // Not on the stack, where all of its pages would be touched, in each thread.
+    let mut buffer = Vec::<u8>::with_capacity(32 * 1024);
+    let mut raw = RawDir::new(fd, buffer.spare_capacity_mut());
     while let Some(entry) = raw.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();

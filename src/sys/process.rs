@@ -67,6 +67,19 @@ pub fn set_io_flusher() -> super::Result<()> {
     super::check(libc::c_long::from(ret)).map(drop)
 }
 
+/// Has large blocks mapped by themselves, whatever was freed before: the allocator would take them from its heap instead, and
+/// clear pages of that which nobody uses.
+pub fn map_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: libc::c_int = 1 << 20;
+        // SAFETY: it changes a number of the allocator's, under its own locks.
+        if unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) } == 0 {
+            log::debug!("the allocator keeps its own threshold");
+        }
+    }
+}
+
 /// Gives heap that is free, in whatever thread's arena, back to the system; glibc keeps it otherwise.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]

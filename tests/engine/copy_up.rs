@@ -308,3 +308,17 @@ fn a_file_that_its_owner_may_not_read_is_copied_up() {
     assert_eq!(u.read("f"), Ok("2".into()));
     assert_eq!(u.stat("f").expect("there").perm, 0);
 }
+
+// S11
+#[test]
+fn change_times_of_directories_do_not_tell_of_copy_ups_below_them() {
+    let u = Union::of(&["d/e/f=1 d/e/g=2"]);
+    let times = |path: &str| u.stat(path).map(|a| (a.mtime, a.ctime));
+    let before = [times(""), times("d"), times("d/e")];
+    u.chmod("d/e/f", 0o600).expect("copied up with the directories above");
+    assert_eq!([times(""), times("d"), times("d/e")], before);
+    u.write("d/e/g", 0, "3").expect("copied up");
+    assert_eq!(times("d/e"), before[2]);
+    u.chmod("d/e", 0o700).expect("a change of its own");
+    assert!(times("d/e").expect("there").1 > before[2].expect("there").1);
+}

@@ -162,8 +162,6 @@ pub(super) static TABLE: &[(&str, Effect)] = &[
     // Known from the peers, not to be had.
     ("plugins", Unsupported),
     ("noxattr", Unsupported),
-    ("noxattrs", Unsupported),
-    ("ino32_t", Unsupported),
     ("lazytime", Unsupported),
     ("nfs_export", Unsupported),
     ("verity", Unsupported),
